@@ -1,0 +1,51 @@
+# The two commands: `make up` and `make test`. Settings come from the environment or the command
+# line: `PORT=9000 make up` and `make up PORT=9000` are the same.
+.DEFAULT_GOAL := help
+.PHONY: help up test check checks bench bench-heartbeat clean venv venv-dev
+
+BIN := .venv/bin
+PY := $(BIN)/python
+# Tests start their servers before Django reads its settings.
+TESTING := DJANGO_SETTINGS_MODULE=tests.settings
+JOBS ?= auto
+ARGS ?=
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Settings: HOST PORT VAR_DIR DATABASE_URL REDIS_URL FLEET_ADMIN_EMAIL FLEET_ADMIN_PASSWORD ENROLL_THIS_MACHINE PYTHON"
+
+up: venv ## Run the portal with everything it needs on this machine
+	@exec $(PY) manage.py up
+
+test: venv-dev ## Run all tests on servers of their own (ARGS="-k name" JOBS=2)
+	@$(TESTING) $(PY) -m pytest -n $(JOBS) --maxprocesses 8 --dist loadgroup $(ARGS)
+
+check: venv-dev ## Check format, style, types, layers, migrations, API schema, templates, deployment
+	@$(PY) -m fleetsite.embedded run -- $(MAKE) --no-print-directory checks
+
+checks:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/djlint --check --lint --quiet templates
+	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
+	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
+		$(PY) manage.py check --deploy --fail-level WARNING
+
+bench: bench-heartbeat ## Run every measurement
+
+bench-heartbeat: venv-dev ## Measure heartbeats per second beside its peers
+	@exec $(PY) -m bench.heartbeat $(ARGS)
+
+clean: ## Remove what was built and installed; the data in var/ stays
+	@rm -rf .venv .venv.lock .test-servers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+	@echo "Removed. The portal's data is still in $${VAR_DIR:-var}/."
+
+venv:
+	@scripts/make-venv runtime
+
+venv-dev:
+	@scripts/make-venv dev

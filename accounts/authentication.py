@@ -1,0 +1,111 @@
+"""How a request says who is asking; devices have their own way in `devices.authentication`."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from accounts.models import ApiKey, User
+from accounts.principals import Principal, api_key_principal, user_principal
+from accounts.services.sign_in import access_token_claims
+from common import clock
+from common.ids import secret_digest
+
+SESSION_ORGANIZATION = "organization"
+
+
+class JWTAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <access token>`; `X-Organization` names where the person acts."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, str] | None:
+        """Return the person in the organisation they named, or refuse with 401."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        claims = access_token_claims(token.strip())
+        user = _user_of(claims) if claims else None
+        if user is None:
+            raise AuthenticationFailed(
+                "The access token is not valid. Refresh it or sign in again."
+            )
+        return user_principal(user, request.headers.get("X-Organization")), "jwt"
+
+    def authenticate_header(self, request: Request) -> str:
+        """Make an unknown caller's answer 401."""
+        return "Bearer"
+
+
+def _user_of(claims: dict[str, Any]) -> User | None:
+    try:
+        user = User.objects.filter(pk=UUID(claims["sub"]), is_active=True).first()
+    except ValueError:
+        return None
+    if user is None or user.get_session_auth_hash()[:16] != claims.get("stamp"):
+        return None
+    return user
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`X-API-Key: fk_…`: a program acting for an organisation."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, ApiKey] | None:
+        """Return the key's principal, or refuse with 401."""
+        secret = request.headers.get("X-API-Key")
+        if not secret:
+            return None
+        now = clock.now()
+        key = (
+            ApiKey.objects.filter(sha256=secret_digest(secret), organization__is_active=True)
+            .filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+            .select_related("organization")
+            .first()
+        )
+        if key is None:
+            raise AuthenticationFailed("The API key is unknown, expired or revoked.")
+        # To the minute is enough, and spares the row a write per request.
+        if key.last_used_at is None or (now - key.last_used_at).total_seconds() > 60:
+            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        return api_key_principal(key), key
+
+
+class SessionPrincipalAuthentication(SessionAuthentication):
+    """The console's session, with its CSRF check."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:
+        """Return the signed-in person in the organisation chosen in the console."""
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        chosen = request._request.session.get(SESSION_ORGANIZATION)
+        return user_principal(found[0], request.headers.get("X-Organization") or chosen), None
+
+
+class JWTScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = JWTAuthentication
+    name = "jwt"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        """Describe the scheme."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = ApiKeyAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        """Describe the scheme."""
+        return {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = SessionPrincipalAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        """Describe the scheme."""
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}

@@ -1,0 +1,3 @@
+"""The program that runs on a device: it sends heartbeats and carries out commands."""
+
+__version__ = "0.1.0"

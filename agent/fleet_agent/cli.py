@@ -1,0 +1,168 @@
+"""The command line: enroll, run, status, rotate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from fleet_agent import __version__
+from fleet_agent.agent import is_running, run_agent
+from fleet_agent.contact import read_contact
+from fleet_agent.enrolment import Enrolment, enroll
+from fleet_agent.errors import AgentError
+from fleet_agent.journal import unconfirmed
+from fleet_agent.offline_queue import OfflineQueue
+from fleet_agent.portal import is_reachable
+from fleet_agent.redaction import SECRETS
+from fleet_agent.rotation import rotate_token
+from fleet_agent.settings import ConfigStore, config_path
+
+MAX_TOKEN_FILE_CHARS = 4096
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """Run one command; exit status 0: well, 1: failed, 2: wrong use, 78: unusable settings."""
+    options = _parser().parse_args(argv)
+    try:
+        status: int = options.command(options)
+    except AgentError as error:
+        sys.stderr.write(f"fleet-agent: {SECRETS.clean(str(error))}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"fleet-agent: {SECRETS.clean(str(error))}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fleet-agent", description="The fleet portal's device agent"
+    )
+    parser.add_argument("--version", action="version", version=f"fleet-agent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        metavar="PATH",
+        help="fleet.conf (else FLEET_CONFIG, else /etc/fleet-agent/fleet.conf)",
+    )
+    enrolling = commands.add_parser(
+        "enroll", parents=[common], help="make this machine known to the portal"
+    )
+    enrolling.set_defaults(command=_enroll)
+    enrolling.add_argument("--url", help="address of the portal")
+    enrolling.add_argument(
+        "--token",
+        help="enrolment token; safer in FLEET_ENROLLMENT_TOKEN or --token-file, "
+        "because other users see the arguments of a program",
+    )
+    enrolling.add_argument(
+        "--token-file", metavar="PATH", help="file with the enrolment token, - for input"
+    )
+    enrolling.add_argument(
+        "--device-id", metavar="ID", help="else made of host name and machine id"
+    )
+    for name in ("name", "role", "segment"):
+        enrolling.add_argument(f"--{name}")
+    enrolling.add_argument("--organization", metavar="SLUG", help="for enrolment without a token")
+    enrolling.add_argument("--replace", action="store_true", help="give up the enrolment there is")
+    running = commands.add_parser("run", parents=[common], help="work until stopped")
+    running.set_defaults(command=_run)
+    status = commands.add_parser(
+        "status", parents=[common], help="show settings, contact and queue"
+    )
+    status.set_defaults(command=_status)
+    status.add_argument("--json", action="store_true", dest="is_json", help="for programs")
+    rotating = commands.add_parser(
+        "rotate", parents=[common], help="replace the device's token now"
+    )
+    rotating.set_defaults(command=_rotate)
+    return parser
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    wanted = Enrolment(
+        url=options.url,
+        token=_enrolment_token(options),
+        device_id=options.device_id,
+        name=options.name,
+        role=options.role,
+        segment=options.segment,
+        organization=options.organization,
+        is_replacing=options.replace,
+    )
+    sys.stdout.write(enroll(config_path(options.config), wanted) + "\n")
+    return 0
+
+
+def _enrolment_token(options: argparse.Namespace) -> Optional[str]:
+    if options.token_file:
+        if options.token_file == "-":  # noqa: S105 - the name of standard input
+            text = sys.stdin.read(MAX_TOKEN_FILE_CHARS)
+        else:
+            with Path(options.token_file).open() as stream:
+                text = stream.read(MAX_TOKEN_FILE_CHARS)
+        return text.strip() or None
+    return options.token or os.environ.get("FLEET_ENROLLMENT_TOKEN") or None
+
+
+def _run(options: argparse.Namespace) -> int:
+    return run_agent(ConfigStore(config_path(options.config)))
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    rotate_token(ConfigStore(config_path(options.config)))
+    sys.stdout.write("The token was replaced; a running agent uses the new one from now on.\n")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    store = ConfigStore(config_path(options.config))
+    report = _status_report(store)
+    lines = [json.dumps(report, indent=2)] if options.is_json else _status_lines(report)
+    sys.stdout.write(SECRETS.clean("\n".join(lines)) + "\n")
+    return 0 if report["enrolled"] and report["reachable"] else 1
+
+
+def _status_report(store: ConfigStore) -> dict[str, Any]:
+    queue = OfflineQueue(
+        store.state_dir / "queue", max_bytes=store.settings.queue_max_mb * 1024 * 1024
+    )
+    reachable, sentence = is_reachable(store.settings)
+    return {
+        "version": __version__,
+        "config_path": str(store.path),
+        "state_dir": str(store.state_dir),
+        "config": store.settings.shown(),
+        "enrolled": store.settings.is_enrolled,
+        "running": is_running(store.state_dir),
+        "contact": read_contact(store.state_dir / "state.json"),
+        "queue_length": len(queue),
+        "queue_bytes": queue.size_bytes,
+        "results_unconfirmed": unconfirmed(store.state_dir / "journal.jsonl"),
+        "reachable": reachable,
+        "reachability": sentence,
+    }
+
+
+def _status_lines(report: dict[str, Any]) -> list[str]:
+    contact = report["contact"]
+    failure = f"{contact.get('last_failure_at') or 'never'} {contact.get('last_failure') or ''}"
+    lines = [
+        f"fleet-agent {report['version']}, {'running' if report['running'] else 'not running'}",
+        f"enrolled:     {'yes' if report['enrolled'] else 'no'}",
+        f"portal:       {report['reachability']}",
+        f"last contact: {contact.get('last_contact_at') or 'never'}",
+        f"last failure: {failure}",
+        f"queue:        {report['queue_length']} heartbeats, {report['queue_bytes']} bytes",
+        f"commands:     {report['results_unconfirmed']} results not confirmed by the portal",
+        f"settings:     {report['config_path']}",
+    ]
+    lines += [f"  {name}={value}" for name, value in report["config"].items()]
+    return [line.rstrip() for line in lines]

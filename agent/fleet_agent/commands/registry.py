@@ -1,0 +1,20 @@
+"""Which command types this agent knows."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from fleet_agent.commands.base import CommandType
+from fleet_agent.commands.bundle import Bundle
+from fleet_agent.commands.config import Config
+from fleet_agent.commands.reboot import Reboot
+from fleet_agent.commands.restart_service import RestartService
+from fleet_agent.commands.update import Update
+
+TYPES: dict[str, CommandType] = {
+    kind.name: kind for kind in (Update(), Reboot(), RestartService(), Config(), Bundle())
+}
+
+
+def command_type(name: str) -> Optional[CommandType]:
+    return TYPES.get(name)

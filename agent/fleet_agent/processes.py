@@ -1,0 +1,77 @@
+"""Running programs of the system: argument lists only, bounded in time and output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Optional
+
+from fleet_agent.redaction import plain_text
+
+MAX_OUTPUT_BYTES = 64 * 1024
+SECRET_VARIABLES = ("FLEET_ENROLLMENT_TOKEN",)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a program did: `exit_status` is None when it ran out of time and was killed."""
+
+    arguments: tuple[str, ...]
+    exit_status: Optional[int]
+    output: str
+    seconds: float
+
+    @property
+    def succeeded(self) -> bool:
+        return self.exit_status == 0
+
+    def told(self) -> str:
+        """Say in one line how it ended."""
+        line = " ".join(self.arguments)
+        if self.exit_status is None:
+            return f"`{line}` did not end within {self.seconds:.0f} s and was killed."
+        return f"`{line}` ended with exit status {self.exit_status}."
+
+
+def is_present(program: str) -> bool:
+    return shutil.which(program) is not None
+
+
+def run(
+    arguments: list[str], *, timeout_s: float, max_output_bytes: int = MAX_OUTPUT_BYTES
+) -> Finished:
+    """Run a program and wait; output and errors come back in the order they were written.
+
+    Raises OSError when the program cannot be started.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
+    }
+    environment["LC_ALL"] = "C"
+    started = time.monotonic()
+    # No pipe: a daemon that the program leaves behind would keep it open and the agent waiting.
+    with os.fdopen(os.memfd_create("output"), "w+b") as sink:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            exit_status: Optional[int] = process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            exit_status = None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        size = sink.seek(0, os.SEEK_END)
+        sink.seek(max(0, size - 4 * max_output_bytes))
+        output = plain_text(sink.read().decode("utf-8", "replace"), max_bytes=max_output_bytes)
+    return Finished(tuple(arguments), exit_status, output, time.monotonic() - started)

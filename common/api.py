@@ -1,0 +1,106 @@
+"""What every endpoint shares: refusals as problem details (RFC 9457)."""
+
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+from rest_framework.views import set_rollback
+
+from common.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+NOT_FOUND = "There is nothing here under that id. Check the id and the organisation you act in."
+
+
+class ProblemRenderer(JSONRenderer):
+    """Names problem details by their media type."""
+
+    media_type = PROBLEM_TYPE
+    charset = None
+
+
+def problem(*, status: int, code: str, detail: str, **extra: object) -> dict[str, object]:
+    """Return the body of a refusal; `extra` stands beside the standard members."""
+    return {
+        "type": f"/docs/errors#{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **extra,
+    }
+
+
+def problem_response(
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    extra: dict[str, object] | None = None,
+) -> Response:
+    """Return a refusal as a response."""
+    body = problem(status=status, code=code, detail=detail, **(extra or {}))
+    return Response(body, status=status, headers=headers, content_type=PROBLEM_TYPE)
+
+
+def _flat(errors: Any, path: str = "") -> dict[str, list[str]]:
+    """Turn nested serializer errors into `{"a.0.b": ["sentence"]}`."""
+    if isinstance(errors, dict):
+        items = [(f"{path}.{key}" if path else str(key), value) for key, value in errors.items()]
+    elif isinstance(errors, list) and any(isinstance(item, dict | list) for item in errors):
+        items = [(f"{path}.{index}" if path else str(index), v) for index, v in enumerate(errors)]
+    else:
+        sentences = errors if isinstance(errors, list) else [errors]
+        return {path or "body": [str(sentence) for sentence in sentences]}
+    flat: dict[str, list[str]] = {}
+    for name, value in items:
+        if value:
+            flat.update(_flat(value, name))
+    return flat
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn every refusal into problem details; the one place where that happens."""
+    if isinstance(exc, DomainError):
+        set_rollback()  # with ATOMIC_REQUESTS a handled exception would otherwise commit
+        wait = exc.extra.get("retry_after_s")
+        return problem_response(
+            status=exc.http_status,
+            code=exc.code,
+            detail=exc.message,
+            headers={"Retry-After": str(wait)} if wait else None,
+            extra=exc.extra,
+        )
+    if isinstance(exc, Http404 | exceptions.NotFound):
+        set_rollback()
+        return problem_response(status=404, code="not_found", detail=NOT_FOUND)
+    if isinstance(exc, PermissionDenied):
+        exc = exceptions.PermissionDenied()
+    answer = drf_exception_handler(exc, context)
+    if answer is None:
+        return None
+    if isinstance(exc, exceptions.ValidationError):
+        return problem_response(
+            status=422,
+            code="invalid",
+            detail="Some fields were refused; `errors` names each with the reason.",
+            extra={"errors": _flat(exc.detail)},
+        )
+    headers = {
+        name: answer.headers[name]
+        for name in ("WWW-Authenticate", "Retry-After", "Allow")
+        if name in answer.headers
+    }
+    code = exc.default_code if isinstance(exc, exceptions.APIException) else "refused"
+    detail = str(exc.detail) if isinstance(exc, exceptions.APIException) else str(exc)
+    return problem_response(
+        status=answer.status_code, code=str(code), detail=detail, headers=headers
+    )

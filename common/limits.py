@@ -1,0 +1,64 @@
+"""Every cap of the product, once: validators, the OpenAPI schema and the tests read it here."""
+
+from datetime import timedelta
+
+# --- bodies ---
+BODY_BYTES = 1 * 1024 * 1024
+JSON_DEPTH = 32
+JSON_KEYS = 256
+STRING_CHARS = 8 * 1024
+BIGINT_MAX = 2**63 - 1
+INT_MAX = 2**31 - 1
+
+# --- names ---
+DEVICE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+SLUG_CHARS = 63
+NAME_CHARS = 120
+SHORT_CHARS = 64
+LINE_CHARS = 255
+TEXT_CHARS = 4 * 1024
+TAGS = 32
+
+# --- pages ---
+PAGE_SIZE = 50
+PAGE_SIZE_MAX = 200
+PAGE_MAX = 100_000
+METRIC_POINTS_MAX = 2_000
+EXPORT_ROWS_XLSX = 50_000
+
+# --- heartbeats ---
+HEARTBEAT_BODY_BYTES = 64 * 1024
+HEARTBEAT_BATCH = 500
+HEARTBEAT_ERRORS = 50
+HEARTBEAT_INTERVAL_MIN_S = 5
+HEARTBEAT_INTERVAL_MAX_S = 86_400
+DEVICE_CLOCK_TRUST = timedelta(days=1)
+
+# --- commands ---
+COMMANDS_PER_DEVICE = 100
+COMMAND_BULK_DEVICES = 1_000
+COMMAND_TTL_MIN_S = 10
+COMMAND_TTL_MAX_S = 30 * 86_400
+COMMAND_TTL_S = 3_600
+COMMAND_LEASE = timedelta(seconds=60)
+COMMAND_RUN_MAX = timedelta(hours=1)
+COMMAND_ATTEMPTS_MAX = 10
+CLAIM_WAIT_MAX_S = 60
+CLAIM_MAX = 10
+COMMAND_OUTPUT_CHARS = 64 * 1024
+COMMAND_ERROR_CHARS = 4 * 1024
+BUNDLE_BYTES = 50 * 1024 * 1024
+
+# --- tokens ---
+ENROLLMENT_TTL_MIN_S = 60
+ENROLLMENT_TTL_MAX_S = 90 * 86_400
+ENROLLMENT_TTL_S = 3_600
+ENROLLMENT_USES_MAX = 100_000
+TOKEN_OVERLAP = timedelta(hours=72)
+ACCESS_TOKEN_TTL = timedelta(minutes=15)
+REFRESH_TOKEN_TTL = timedelta(days=14)
+
+# --- sign-in: failures allowed in an hour ---
+SIGN_IN_PER_ACCOUNT_HOUR = 10
+SIGN_IN_PER_ADDRESS_HOUR = 20
+REGISTER_PER_ADDRESS_HOUR = 600

@@ -1,0 +1,16 @@
+from devices.models.enrollment import DeviceToken, EnrollmentToken
+from devices.models.registry import GRANT, Device, DeviceGroup, GroupMember
+from devices.models.telemetry import DeviceEvent, DeviceState, Heartbeat, ServicePulse
+
+__all__ = [
+    "GRANT",
+    "Device",
+    "DeviceEvent",
+    "DeviceGroup",
+    "DeviceState",
+    "DeviceToken",
+    "EnrollmentToken",
+    "GroupMember",
+    "Heartbeat",
+    "ServicePulse",
+]

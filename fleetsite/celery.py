@@ -1,0 +1,30 @@
+"""Background work. Every task is a sweep: a lost message costs one round, never a command."""
+
+import os
+from datetime import timedelta
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetsite.settings")
+os.environ.setdefault("STATEMENT_TIMEOUT_MS", "60000")
+
+app = Celery("fleetsite")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+def _every(task: str, seconds: float) -> dict[str, object]:
+    # A sweep that waited longer than its period is pointless: the next one does its work.
+    return {
+        "task": task,
+        "schedule": timedelta(seconds=seconds),
+        "options": {"expires": max(seconds, 5)},
+    }
+
+
+app.conf.beat_schedule = {
+    "worker-pulse": _every("devices.tasks.worker_pulse", 5),
+    "devices-mark-offline": _every("devices.tasks.devices_mark_offline", 5),
+    "commands-expire": _every("commands.tasks.commands_expire", 10),
+    "partitions-keep": _every("devices.tasks.partitions_keep", 3600),
+}

@@ -1,0 +1,129 @@
+"""The gateway's own connections: a role with few rights, short time-outs, plans that stay."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from django.conf import settings
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from gateway.columns import DUMPERS
+
+log = structlog.get_logger(__name__)
+
+ROLE = "fleet_gateway"
+CONNECTIONS = 6
+STATEMENT_MS = 2_000
+# Within this many seconds a caller hears that the database is away.
+PATIENCE_S = 2.5
+_OPTIONS = (
+    f"-c statement_timeout={STATEMENT_MS} -c lock_timeout=1000 -c timezone=UTC -c jit=off"
+    " -c synchronous_commit=on -c idle_in_transaction_session_timeout=5000"
+    # The statements are look-ups by key whatever the size of the tables on the day of planning.
+    " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_mergejoin=off"
+)
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Pool = AsyncConnectionPool[Connection]
+Answer = TypeVar("Answer")
+
+
+class DatabaseAway(Exception):
+    """The database did not answer in time."""
+
+
+def conninfo() -> str:
+    """Return how to reach the database of Django's settings."""
+    database = settings.DATABASES["default"]
+    known = {
+        "dbname": database["NAME"],
+        "user": database["USER"],
+        "password": database["PASSWORD"],
+        "host": database["HOST"],
+        "port": database["PORT"],
+    }
+    passed = {
+        name: value
+        for name, value in database.get("OPTIONS", {}).items()
+        if name.startswith("ssl") or name in {"target_session_attrs", "passfile"}
+    }
+    return make_conninfo(
+        **{name: value for name, value in known.items() if value},
+        **passed,
+        options=_OPTIONS,
+        connect_timeout=2,
+        application_name="fleet-gateway",
+    )
+
+
+async def prepare_connection(connection: Connection) -> None:
+    """Give a fresh connection the gateway's role and the column types it sends."""
+    await connection.set_autocommit(True)
+    for kind, dumper in DUMPERS.items():
+        connection.adapters.register_dumper(kind, dumper)
+    role = getattr(settings, "GATEWAY_ROLE", ROLE)
+    if not role:
+        return
+    try:
+        await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    except psycopg.Error as error:
+        log.warning("gateway_role_missing", role=role, reason=str(error).strip())
+
+
+def make_pool() -> Pool:
+    """Return a closed pool; opening it does not wait for the database."""
+    return AsyncConnectionPool(
+        conninfo(),
+        min_size=2,
+        max_size=CONNECTIONS,
+        open=False,
+        configure=prepare_connection,
+        timeout=PATIENCE_S,
+        reconnect_timeout=0,
+        num_workers=2,
+        name="gateway",
+    )
+
+
+async def run(pool: Pool, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+    """Do `work` on a connection; again on another when the first turns out to be dead.
+
+    Raises DatabaseAway after PATIENCE_S seconds, even when a connection hangs.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    task = asyncio.ensure_future(_attempts(pool, work, deadline))
+    done, _ = await asyncio.wait({task}, timeout=PATIENCE_S + 0.2)
+    if not done:
+        # Cancelling talks to the server first, which may be what hangs: nobody waits for that.
+        task.cancel()
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        raise DatabaseAway
+    return task.result()
+
+
+async def _attempts(
+    pool: Pool, work: Callable[[Connection], Awaitable[Answer]], deadline: float
+) -> Answer:
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DatabaseAway
+        try:
+            async with pool.connection(timeout=left) as connection:
+                return await work(connection)
+        except PoolTimeout:
+            raise DatabaseAway from None
+        except psycopg.OperationalError as error:
+            if not _is_passing(error):
+                raise
+            await asyncio.sleep(0.01)
+
+
+def _is_passing(error: psycopg.OperationalError) -> bool:
+    """Say whether another attempt may work: a lost connection, a restart, a serialisation."""
+    return error.sqlstate is None or error.sqlstate[:2] in {"08", "40", "57"}

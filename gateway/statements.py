@@ -1,0 +1,200 @@
+"""The SQL of the gateway. It runs as a database role that may do just this (migration 0001)."""
+
+from commands.models import Command
+from common import limits
+from devices.models import Device
+from gateway import columns
+
+_TRUST = f"interval '{int(limits.DEVICE_CLOCK_TRUST.total_seconds())} seconds'"
+_LEASE = f"interval '{int(limits.COMMAND_LEASE.total_seconds())} seconds'"
+_PAST_BOOTS = 8
+_QUEUED = Command.Status.QUEUED.value
+_PENDING = Device.Lifecycle.PENDING.value
+_RETIRED = Device.Lifecycle.RETIRED.value
+
+# Name, type and encoder of each column of a gathered statement; the first six say who sends.
+HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
+    ("credential", "bytea", columns.binaries),
+    ("by_key", "boolean", columns.flags),
+    ("wanted", "text", columns.texts),
+    ("live", "boolean", columns.flags),
+    ("grp", "integer", columns.integers),
+    ("ts", "timestamptz", columns.moments),
+    ("boot_id", "text", columns.texts),
+    ("sequence", "bigint", columns.bigints),
+    ("health", "text", columns.texts),
+    ("version", "text", columns.texts),
+    ("agent_version", "text", columns.texts),
+    ("commit", "text", columns.texts),
+    ("last_convergence", "timestamptz", columns.moments),
+    ("uptime_seconds", "bigint", columns.bigints),
+    ("cpu_percent", "float8", columns.floats),
+    ("mem_percent", "float8", columns.floats),
+    ("disk_percent", "float8", columns.floats),
+    ("disk_free_gb", "float8", columns.floats),
+    ("temperature_c", "float8", columns.floats),
+    ("containers_running", "integer", columns.integers),
+    ("containers_failed", "integer", columns.integers),
+    ("metrics", "jsonb", columns.documents),
+    ("status", "jsonb", columns.documents),
+    ("errors", "jsonb", columns.documents),
+]
+_NAMES = ", ".join(name for name, _, _ in HEARTBEAT_COLUMNS)
+_ARRAYS = ", ".join(f"%s::{kind}[]" for _, kind, _ in HEARTBEAT_COLUMNS)
+
+# Who is behind a credential: `t` the token, `k` the API key, `o` the organisation, `d` the device.
+_CREDENTIAL = f"""
+    LEFT JOIN devices_devicetoken t
+           ON NOT r.by_key AND t.sha256 = r.credential AND t.revoked_at IS NULL
+          AND (t.expires_at IS NULL OR t.expires_at > now())
+    LEFT JOIN accounts_apikey k
+           ON r.by_key AND k.sha256 = r.credential AND k.revoked_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > now())
+    LEFT JOIN accounts_organization o
+           ON o.id = coalesce(t.organization_id, k.organization_id) AND o.is_active
+"""
+
+# Outcomes are HTTP statuses; 503 is a device whose state somebody else is writing at the moment.
+HEARTBEATS = f"""
+WITH known AS MATERIALIZED (
+    SELECT r.*, d.id AS device, d.organization_id, d.lifecycle, d.target_version,
+           coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) AS interval_s,
+           CASE WHEN d.status_override_until IS NULL OR d.status_override_until > now()
+                THEN nullif(d.status_override, '') END AS override,
+           CASE WHEN r.ts BETWEEN now() - {_TRUST} AND now() + {_TRUST} THEN r.ts ELSE now() END AS at,
+           CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use,
+           CASE WHEN k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
+                THEN k.id END AS key_use,
+           CASE WHEN o.id IS NULL OR (t.id IS NOT NULL AND d.lifecycle = '{_RETIRED}') THEN 401
+                WHEN k.id IS NOT NULL AND k.role <> ALL (%s::text[]) THEN 403
+                WHEN d.id IS NULL OR d.device_id <> r.wanted THEN 404
+                WHEN d.lifecycle = '{_RETIRED}' THEN 403
+                ELSE 200 END AS outcome
+      FROM unnest({_ARRAYS}) WITH ORDINALITY AS r ({_NAMES}, i)
+    {_CREDENTIAL}
+    LEFT JOIN devices_device d
+           ON d.id = coalesce(t.device_id, (SELECT x.id FROM devices_device x
+                                             WHERE x.organization_id = k.organization_id
+                                               AND x.device_id = r.wanted))
+), chosen AS MATERIALIZED (
+    -- Rows of one group follow each other, so the last one stands for all of them.
+    SELECT DISTINCT ON (device) * FROM known WHERE outcome = 200 ORDER BY device, grp, i DESC
+), held AS MATERIALIZED (
+    -- Nobody waits for a lock here, so gateways cannot block each other, let alone deadlock.
+    SELECT c.*, s.health AS old_health,
+           CASE WHEN s.at IS NULL THEN true
+                WHEN c.boot_id = '' THEN c.at >= least(s.at, s.last_seen)
+                WHEN c.boot_id = s.boot_id AND c.sequence IS NOT NULL AND s.sequence IS NOT NULL
+                THEN c.sequence > s.sequence
+                WHEN c.boot_id = s.boot_id THEN c.at >= s.at
+                WHEN s.past_boots ? c.boot_id THEN false
+                -- No heartbeat is younger than its receipt: a clock that ran ahead counts as that.
+                ELSE c.at > least(s.at, s.last_seen) END AS newer
+      FROM chosen c JOIN devices_devicestate s ON s.device_id = c.device
+       FOR NO KEY UPDATE OF s SKIP LOCKED
+), decided AS MATERIALIZED (
+    SELECT h.*, coalesce(h.override, CASE WHEN h.newer OR h.old_health IN ('offline', 'unknown')
+                                          THEN h.health ELSE h.old_health END) AS new_health
+      FROM held h
+), stored AS (
+    INSERT INTO devices_heartbeat (
+           device_id, organization_id, at, received_at, boot_id, sequence, health, version, commit,
+           uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb, temperature_c,
+           containers_running, containers_failed, metrics, status, errors)
+    SELECT n.device, n.organization_id, n.at, now(), n.boot_id, coalesce(n.sequence, 0), n.health,
+           n.version, n.commit, n.uptime_seconds, n.cpu_percent, n.mem_percent, n.disk_percent,
+           n.disk_free_gb, n.temperature_c, n.containers_running, n.containers_failed, n.metrics,
+           n.status, n.errors
+      FROM known n JOIN decided w ON w.device = n.device AND w.grp = n.grp
+     WHERE n.outcome = 200 AND n.lifecycle <> '{_PENDING}'
+    ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO devices_deviceevent (
+           id, organization_id, device_id, at, kind, severity, message, details)
+    SELECT (substr(ms, 1, 8) || '-' || substr(ms, 9) || '-7'
+            || substr(gen_random_uuid()::text, 16))::uuid,
+           organization_id, device, now(), 'health',
+           CASE new_health WHEN 'failed' THEN 'error' WHEN 'offline' THEN 'error'
+                           WHEN 'degraded' THEN 'warning' ELSE 'info' END,
+           CASE old_health WHEN 'offline' THEN 'Back online: ' || new_health
+                           WHEN 'unknown' THEN 'First heartbeat: ' || new_health
+                           ELSE 'Health changed from ' || old_health || ' to ' || new_health END,
+           jsonb_build_object('from', old_health, 'to', new_health)
+      FROM decided,
+           lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') AS ms
+     WHERE new_health <> old_health AND lifecycle <> '{_PENDING}'
+), moved AS (
+    UPDATE devices_devicestate s SET
+           last_seen = greatest(s.last_seen, now()),
+           health = w.new_health,
+           health_since = CASE WHEN w.new_health = s.health AND s.health_since IS NOT NULL
+                               THEN s.health_since ELSE now() END,
+           at = CASE WHEN w.newer THEN w.at ELSE s.at END,
+           past_boots = CASE WHEN w.newer AND w.boot_id <> '' AND s.boot_id NOT IN ('', w.boot_id)
+                             THEN CASE WHEN jsonb_array_length(s.past_boots) >= {_PAST_BOOTS}
+                                       THEN s.past_boots - 0 ELSE s.past_boots END
+                                  || to_jsonb(s.boot_id)
+                             ELSE s.past_boots END,
+           boot_id = CASE WHEN w.newer AND w.boot_id <> '' THEN w.boot_id ELSE s.boot_id END,
+           sequence = CASE WHEN w.newer AND w.boot_id <> '' THEN w.sequence ELSE s.sequence END,
+           skew_ms = CASE WHEN w.newer AND w.live AND w.ts IS NOT NULL
+                          THEN (extract(epoch FROM w.ts - now()) * 1000)::bigint
+                          ELSE s.skew_ms END,
+           version = CASE WHEN w.newer AND w.version <> '' THEN w.version ELSE s.version END,
+           agent_version = CASE WHEN w.newer AND w.agent_version <> '' THEN w.agent_version
+                                ELSE s.agent_version END,
+           commit = CASE WHEN w.newer AND w.commit <> '' THEN w.commit ELSE s.commit END,
+           last_convergence = CASE WHEN w.newer THEN coalesce(w.last_convergence, s.last_convergence)
+                                   ELSE s.last_convergence END,
+           uptime_seconds = CASE WHEN w.newer THEN w.uptime_seconds ELSE s.uptime_seconds END,
+           cpu_percent = CASE WHEN w.newer THEN w.cpu_percent ELSE s.cpu_percent END,
+           mem_percent = CASE WHEN w.newer THEN w.mem_percent ELSE s.mem_percent END,
+           disk_percent = CASE WHEN w.newer THEN w.disk_percent ELSE s.disk_percent END,
+           disk_free_gb = CASE WHEN w.newer THEN w.disk_free_gb ELSE s.disk_free_gb END,
+           temperature_c = CASE WHEN w.newer THEN w.temperature_c ELSE s.temperature_c END,
+           containers_running = CASE WHEN w.newer THEN w.containers_running
+                                     ELSE s.containers_running END,
+           containers_failed = CASE WHEN w.newer THEN w.containers_failed
+                                    ELSE s.containers_failed END,
+           metrics = CASE WHEN w.newer THEN coalesce(w.metrics, '{{}}') ELSE s.metrics END,
+           status = CASE WHEN w.newer THEN coalesce(w.status, '{{}}') ELSE s.status END,
+           errors = CASE WHEN w.newer THEN coalesce(w.errors, '[]') ELSE s.errors END
+      FROM decided w WHERE s.device_id = w.device
+)
+SELECT n.i::integer,
+       CASE WHEN n.outcome = 200 AND w.device IS NULL THEN 503 ELSE n.outcome END,
+       CASE WHEN n.lifecycle <> '{_PENDING}' THEN
+            (SELECT count(*) FROM commands_command c
+              WHERE c.device_id = w.device AND c.status = '{_QUEUED}' AND c.expires_at > now())
+            ELSE 0 END::integer,
+       n.target_version, n.interval_s, n.first_use, n.key_use, n.device, now()
+  FROM known n LEFT JOIN decided w ON w.device = n.device AND w.grp = n.grp
+"""
+
+PARTITIONS = "SELECT devices_heartbeat_partitions((now() AT TIME ZONE 'UTC')::date - 1, 4)"
+
+# The first use of a successor ends every other token of its device.
+CONFIRM = """
+WITH confirmed AS (
+    UPDATE devices_devicetoken SET confirmed_at = now(), expires_at = NULL
+     WHERE id = ANY (%s) AND confirmed_at IS NULL AND revoked_at IS NULL
+    RETURNING id, device_id
+)
+UPDATE devices_devicetoken t SET revoked_at = now()
+  FROM confirmed c WHERE t.device_id = c.device_id AND t.id <> c.id AND t.revoked_at IS NULL
+"""
+
+KEY_USED = """
+UPDATE accounts_apikey SET last_used_at = now()
+ WHERE id = ANY (%s) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+"""
+
+# A device that was made without its state row would be busy for ever.
+STATE_ROWS = """
+INSERT INTO devices_devicestate (
+       device_id, organization_id, health, boot_id, past_boots, version, agent_version, commit,
+       metrics, status, errors, flaps)
+SELECT id, organization_id, 'unknown', '', '[]', '', '', '', '{}', '{}', '[]', 0
+  FROM devices_device WHERE id = ANY (%s)
+ON CONFLICT DO NOTHING
+"""

@@ -1,0 +1,120 @@
+"""Reading requests and answering them, straight on ASGI."""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from common.api import PROBLEM_TYPE, problem
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", PROBLEM_TYPE.encode())
+# Unique per process; counting on is far cheaper than drawing random bits per request.
+_prefix = secrets.token_hex(8).encode()
+_numbers = count()
+_encode = msgspec.json.Encoder().encode
+
+
+class Refusal(Exception):
+    """A request that is answered with a problem document."""
+
+    def __init__(self, status: int, code: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers: list[tuple[bytes, bytes]] = extra.pop("headers", [])
+        self.extra = extra
+
+
+class Asked:
+    """The headers the gateway looks at."""
+
+    __slots__ = ("api_key", "content_type", "length", "request_id", "token")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.token = self.api_key = self.content_type = self.request_id = b""
+        self.length = 0
+        for name, value in headers:
+            if name == b"x-device-token":
+                self.token = value
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.length = int(value) if value.isdigit() else 0
+            elif name == b"x-api-key":
+                self.api_key = value
+            elif name == b"x-request-id" and _REQUEST_ID(value):
+                self.request_id = value
+        if not self.request_id:
+            self.request_id = b"%b-%x" % (_prefix, next(_numbers))
+
+
+async def read_body(asked: Asked, receive: Receive, cap: int) -> bytes:
+    """Return the body, or refuse with 413 as soon as it is known to be over `cap` bytes."""
+    if asked.length > cap:
+        raise too_large(cap)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        if len(body) > cap:
+            raise too_large(cap)
+        message = await receive()
+        body += message.get("body", b"")
+    if len(body) > cap:
+        raise too_large(cap)
+    return body
+
+
+def too_large(cap: int) -> Refusal:
+    return Refusal(413, "too_large", f"The body is over {cap} bytes. Send less at once.")
+
+
+def require_json(asked: Asked) -> None:
+    """Refuse a body that calls itself something other than JSON."""
+    kind = asked.content_type
+    if kind == b"application/json" or not kind:
+        return
+    if kind.partition(b";")[0].strip().lower() != b"application/json":
+        raise Refusal(
+            415, "unsupported_media_type", "Send the body as JSON with Content-Type application/json."
+        )
+
+
+async def answer(send: Send, asked: Asked, body: bytes) -> None:
+    """Send a JSON answer with status 200."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                _JSON,
+                (b"content-length", b"%d" % len(body)),
+                (b"x-request-id", asked.request_id),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, asked: Asked, refusal: Refusal) -> None:
+    """Send a problem document."""
+    body = _encode(
+        problem(status=refusal.status, code=refusal.code, detail=refusal.detail, **refusal.extra)
+    )
+    headers = [
+        _PROBLEM,
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", asked.request_id),
+        *refusal.headers,
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

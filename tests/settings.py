@@ -1,0 +1,20 @@
+"""The settings of a test run: servers of its own first, then the product's settings.
+
+pytest-django reads the settings before any conftest.py, so the servers have to start here. In a
+run with several workers the controlling process starts them, and the workers inherit their
+addresses through the environment. A DATABASE_URL or REDIS_URL that is set is used instead.
+"""
+
+import os
+from pathlib import Path
+
+from fleetsite.embedded import start_for_tests
+
+_wanted = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
+_missing = {server: name not in os.environ for server, name in _wanted.items()}
+if any(_missing.values()):
+    _found, _stop = start_for_tests(Path(__file__).parents[1] / ".test-servers", **_missing)
+    for _name, _value in _found.items():
+        os.environ.setdefault(_name, _value)
+
+from fleetsite.settings import *  # noqa: E402,F403
