@@ -8,7 +8,6 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
-from rest_framework.views import exception_handler as drf_exception_handler
 from rest_framework.views import set_rollback
 
 from common.errors import DomainError
@@ -67,10 +66,39 @@ def _flat(errors: Any, path: str = "") -> dict[str, list[str]]:
     return flat
 
 
+def _undo(context: dict[str, Any]) -> None:
+    """Roll the request's transaction back: with ATOMIC_REQUESTS a handled exception commits.
+
+    A view that opted out of that transaction has nothing to undo.
+    """
+    dispatch = getattr(context.get("view"), "dispatch", None)
+    if not getattr(dispatch, "_non_atomic_requests", None):
+        set_rollback()
+
+
+def _as_api_exception(exc: Exception) -> exceptions.APIException | None:
+    if isinstance(exc, exceptions.APIException):
+        return exc
+    if isinstance(exc, Http404):
+        return exceptions.NotFound()
+    if isinstance(exc, PermissionDenied):
+        return exceptions.PermissionDenied()
+    return None
+
+
+def _headers(exc: exceptions.APIException) -> dict[str, str]:
+    headers = {}
+    if getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = str(exc.auth_header)  # type: ignore[attr-defined]
+    if getattr(exc, "wait", None):
+        headers["Retry-After"] = str(int(exc.wait))  # type: ignore[attr-defined]
+    return headers
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Turn every refusal into problem details; the one place where that happens."""
     if isinstance(exc, DomainError):
-        set_rollback()  # with ATOMIC_REQUESTS a handled exception would otherwise commit
+        _undo(context)
         wait = exc.extra.get("retry_after_s")
         return problem_response(
             status=exc.http_status,
@@ -79,28 +107,22 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             headers={"Retry-After": str(wait)} if wait else None,
             extra=exc.extra,
         )
-    if isinstance(exc, Http404 | exceptions.NotFound):
-        set_rollback()
-        return problem_response(status=404, code="not_found", detail=NOT_FOUND)
-    if isinstance(exc, PermissionDenied):
-        exc = exceptions.PermissionDenied()
-    answer = drf_exception_handler(exc, context)
-    if answer is None:
+    refusal = _as_api_exception(exc)
+    if refusal is None:
         return None
-    if isinstance(exc, exceptions.ValidationError):
+    _undo(context)
+    if isinstance(refusal, exceptions.ValidationError):
         return problem_response(
             status=422,
             code="invalid",
             detail="Some fields were refused; `errors` names each with the reason.",
-            extra={"errors": _flat(exc.detail)},
+            extra={"errors": _flat(refusal.detail)},
         )
-    headers = {
-        name: answer.headers[name]
-        for name in ("WWW-Authenticate", "Retry-After", "Allow")
-        if name in answer.headers
-    }
-    code = exc.default_code if isinstance(exc, exceptions.APIException) else "refused"
-    detail = str(exc.detail) if isinstance(exc, exceptions.APIException) else str(exc)
+    if isinstance(refusal, exceptions.NotFound):
+        return problem_response(status=404, code="not_found", detail=NOT_FOUND)
     return problem_response(
-        status=answer.status_code, code=str(code), detail=detail, headers=headers
+        status=refusal.status_code,
+        code=str(refusal.default_code),
+        detail=str(refusal.detail),
+        headers=_headers(refusal),
     )

@@ -55,16 +55,18 @@ def metric_buckets(
     `metric` is one of METRICS or a free metric the device sent. Buckets without a value are
     left out; they begin at multiples of `step` since the epoch.
     """
-    free = metric not in METRICS
-    # The name is one of METRICS, a constant; a free metric's name goes in as a parameter.
-    value = "(metrics->>%(metric)s)::double precision" if free else f"{metric}::double precision"
-    numeric = "AND jsonb_typeof(metrics->%(metric)s) = 'number'" if free else ""
+    # The name is one of METRICS, a constant; a free metric's name goes in as a parameter. The
+    # database may compute a value before it filters, so the text of a free one is guarded here.
+    value = f"{metric}::double precision"
+    if metric not in METRICS:
+        value = """CASE WHEN jsonb_typeof(metrics->%(metric)s) = 'number'
+                        THEN (metrics->>%(metric)s)::double precision END"""
     rows = fetch_all(
         f"""
         SELECT date_bin(%(step)s, at, 'epoch') AS bucket, count(value), avg(value), min(value),
                max(value), percentile_cont(0.95) WITHIN GROUP (ORDER BY value)
           FROM (SELECT at, {value} AS value FROM devices_heartbeat
-                 WHERE device_id = %(device)s AND at >= %(start)s AND at < %(end)s {numeric}) h
+                 WHERE device_id = %(device)s AND at >= %(start)s AND at < %(end)s) h
          WHERE value IS NOT NULL
          GROUP BY bucket ORDER BY bucket
         """,  # noqa: S608 - see above

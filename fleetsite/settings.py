@@ -10,9 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from common import limits, logs
-from fleetsite import env
+from fleetsite import env, navigation
 from fleetsite.embedded import environment
-from fleetsite.navigation import SIDEBAR
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var"))).resolve()
@@ -66,10 +65,11 @@ DATABASES = {"default": _database(env.text("DATABASE_URL"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
+    "unfold.contrib.forms",
     "unfold.contrib.import_export",
-    "django.contrib.admin",
+    "accounts.admin_config.PortalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -285,15 +285,5 @@ LOGGING = logs.logging_config(LOG_LEVEL)
 DJANGO_STRUCTLOG_CELERY_ENABLED = False
 
 # --- console ---
-UNFOLD = {
-    "SITE_TITLE": "Fleet portal",
-    "SITE_HEADER": "Fleet portal",
-    "SITE_SUBHEADER": "Devices, commands, audit",
-    "SITE_SYMBOL": "hub",
-    "SHOW_HISTORY": False,
-    "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "console.dashboard.dashboard",
-    "STYLES": ["/static/console/console.css"],
-    "BORDER_RADIUS": "6px",
-    "SIDEBAR": SIDEBAR,
-}
+UNFOLD = navigation.UNFOLD
+IMPORT_EXPORT_SKIP_ADMIN_LOG = True

@@ -1,1 +1,138 @@
 """The ASGI application in front of Django: the hot device paths are its own, the rest is not."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from common import limits
+from gateway import refusals
+from gateway.background import for_ever, listen, pulse
+from gateway.claims import Claims
+from gateway.database import make_pool
+from gateway.gatherer import Gatherer
+from gateway.heartbeats import Heartbeats
+from gateway.wire import Asked, Receive, Refusal, Scope, Send, refuse
+
+log = structlog.get_logger(__name__)
+
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_PREFIX = "/api/v1/devices/"
+_HEARTBEAT = "/heartbeat"
+_CLAIM = "/commands/claim"
+_STATUS = "/api/v1/telemetry/status"
+_BATCH = "/api/v1/telemetry/batch"
+_is_device_id = re.compile(limits.DEVICE_ID_PATTERN).fullmatch
+_START = len(_PREFIX)
+
+
+class Running:
+    """What lives from start to stop in one event loop."""
+
+    def __init__(self) -> None:
+        self.pool = make_pool()
+        self.gatherer = Gatherer(self.pool)
+        self.claims = Claims(self.pool)
+        self.heartbeats = Heartbeats(gatherer=self.gatherer, pool=self.pool)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.pool.open(wait=False)
+        work: dict[str, Callable[[], Awaitable[None]]] = {
+            "gather": self.gatherer.serve,
+            "listen": lambda: listen(self.claims),
+            "look": self.claims.look_often,
+            "pulse": lambda: pulse(self.pool),
+        }
+        self._tasks = [asyncio.create_task(for_ever(name, do)) for name, do in work.items()]
+
+    async def stop(self) -> None:
+        self.claims.end()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pool.close(timeout=2)
+
+
+class Gateway:
+    """An ASGI application that answers the gateway's paths and hands on everything else."""
+
+    def __init__(self, django: ASGIApplication) -> None:
+        self._django = django
+        self._running: Running | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await self._django(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.startswith(_PREFIX):
+            if path.endswith(_HEARTBEAT):
+                await self._own(scope, receive, send, _HEARTBEAT, path[_START : -len(_HEARTBEAT)])
+                return
+            if path.endswith(_CLAIM):
+                await self._own(scope, receive, send, _CLAIM, path[_START : -len(_CLAIM)])
+                return
+        elif path in (_STATUS, _BATCH):
+            await self._own(scope, receive, send, path, "")
+            return
+        await self._django(scope, receive, send)
+
+    async def _own(
+        self, scope: Scope, receive: Receive, send: Send, path: str, device_id: str
+    ) -> None:
+        asked = Asked(scope["headers"])
+        try:
+            if scope["method"] != "POST":
+                raise refusals.method()
+            running = self._running or await self.start()
+            if path is _HEARTBEAT:
+                _check(device_id)
+                await running.heartbeats.one(asked, receive, send, device_id)
+            elif path is _CLAIM:
+                _check(device_id)
+                await running.claims.claim(asked, receive, send, device_id, scope["query_string"])
+            elif path == _STATUS:
+                await running.heartbeats.status(asked, receive, send)
+            else:
+                await running.heartbeats.batch(asked, receive, send)
+        except Refusal as refusal:
+            await refuse(send, asked, refusal)
+        except Exception:
+            log.exception("gateway_failed", path=path, request_id=asked.request_id.decode())
+            await refuse(send, asked, refusals.internal())
+
+    async def start(self) -> Running:
+        """Start the queue and the background work in the running event loop."""
+        if self._running is None:
+            self._running = Running()
+            await self._running.start()
+        return self._running
+
+    async def stop(self) -> None:
+        """Answer who waits, end the background work, close the connections."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message: dict[str, Any] = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _check(device_id: str) -> None:
+    if not _is_device_id(device_id):
+        raise refusals.not_found()

@@ -9,7 +9,6 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from accounts.policy import POLICY, Action
 from gateway import counters, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
 from gateway.heartbeat_shapes import Beat
@@ -22,7 +21,6 @@ STATEMENT_MAX = 256
 BUSY_PATIENCE_S = 2.0
 BUSY_PAUSE_S = 0.02
 
-_ROLES = sorted(POLICY[Action.HEARTBEAT_SEND])
 _ENCODERS = [encode for _, _, encode in statements.HEARTBEAT_COLUMNS]
 _TS, _BOOT, _SEQUENCE, _HEALTH = 0, 1, 2, 3
 
@@ -222,7 +220,7 @@ async def _statement(
 
 async def _run(connection: Connection, arrays: list[Any]) -> list[tuple[Any, ...]]:
     cursor = await connection.execute(
-        statements.HEARTBEATS, [_ROLES, *arrays], prepare=True, binary=True
+        statements.HEARTBEATS, [statements.SENDING_ROLES, *arrays], prepare=True, binary=True
     )
     return await cursor.fetchall()
 

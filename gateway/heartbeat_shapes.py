@@ -6,7 +6,7 @@ is left for Python is a handful of look-ups.
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,9 +26,7 @@ SmallCount = Annotated[int, Meta(ge=0, le=limits.INT_MAX)]
 Percent = Annotated[float, Meta(ge=0, le=PERCENT_MAX)]
 Size = Annotated[float, Meta(ge=0, le=NUMBER_MAX)]
 Temperature = Annotated[float, Meta(ge=-TEMPERATURE_MAX, le=TEMPERATURE_MAX)]
-Number = Annotated[float, Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
 Health = Literal["healthy", "degraded", "failed"]
-Free = Annotated[dict[ShortText, Any], Meta(max_length=limits.JSON_KEYS)]
 
 
 class Metrics(Struct, gc=False):
@@ -62,8 +60,8 @@ class Body(Metrics, gc=False):
     last_convergence: Moment | None = None
     uptime_seconds: Count | Size | None = None
     health: Health | None = None
-    status: Health | Free | None = None
-    metrics: Annotated[dict[str, Any], Meta(max_length=limits.JSON_KEYS)] | None = None
+    status: Health | dict[str, Any] | None = None
+    metrics: Metrics | None = None
     errors: (
         Annotated[
             list[Annotated[str, Meta(max_length=limits.TEXT_CHARS)]],
@@ -73,31 +71,31 @@ class Body(Metrics, gc=False):
     ) = None
 
 
-class Beat(NamedTuple):
-    """The canonical form, in the order of the statement's columns.
-
-    Moments are microseconds since 2000-01-01 UTC, PostgreSQL's own count; the last three are JSON.
-    """
-
-    ts: int | None
-    boot_id: str
-    sequence: int | None
-    health: str
-    version: str
-    agent_version: str
-    commit: str
-    last_convergence: int | None
-    uptime_seconds: int | None
-    cpu_percent: float | None
-    mem_percent: float | None
-    disk_percent: float | None
-    disk_free_gb: float | None
-    temperature_c: float | None
-    containers_running: int | None
-    containers_failed: int | None
-    metrics: bytes | None
-    status: bytes | None
-    errors: bytes | None
+# The canonical form, in the order of the statement's columns. A plain tuple: made once per
+# heartbeat and taken apart once. Moments are microseconds since 2000-01-01 UTC, PostgreSQL's own
+# count; the last three are JSON texts.
+Beat = tuple[
+    int | None,  # ts
+    str,  # boot_id
+    int | None,  # sequence
+    str,  # health
+    str,  # version
+    str,  # agent_version
+    str,  # commit
+    int | None,  # last_convergence
+    int | None,  # uptime_seconds
+    float | None,  # cpu_percent
+    float | None,  # mem_percent
+    float | None,  # disk_percent
+    float | None,  # disk_free_gb
+    float | None,  # temperature_c
+    int | None,  # containers_running
+    int | None,  # containers_failed
+    bytes | None,  # metrics
+    bytes | None,  # status
+    bytes | None,  # errors
+]
+TS, BOOT_ID, SEQUENCE, HEALTH = range(4)
 
 
 class Unreadable(ValueError):
@@ -114,8 +112,9 @@ class Refused(ValueError):
 
 
 CANONICAL = frozenset(Metrics.__struct_fields__)
-_SCALARS = (float, bool, type(None))
-_FreeMetrics = dict[Annotated[str, Meta(min_length=1, max_length=limits.SHORT_CHARS)], Number | None]
+_NOTHING = Metrics()
+_INT_MIN, _INT_MAX = -limits.BIGINT_MAX - 1, limits.BIGINT_MAX
+_SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -133,13 +132,8 @@ def read_json(raw: bytes) -> Any:
         raise Unreadable(f"{error}") from None
     except RecursionError:
         raise Unreadable("nesting is too deep") from None
-    if (
-        raw.count(b'":') != keys
-        or b" :" in raw
-        or b"\n:" in raw
-        or b"\t:" in raw
-        or b"\r:" in raw
-    ):
+    # As many `":` as keys, and no key with space before its colon: then no key is there twice.
+    if raw.count(b'":') != keys or any([mark in raw for mark in _SPACED_COLONS]):
         _refuse_repeated_keys(raw)
     if b"\\u0000" in raw:
         _refuse_nul(value)
@@ -155,16 +149,18 @@ def _count_keys(value: Any, depth: int) -> int:
         count = len(value)
         if count > limits.JSON_KEYS:
             raise Unreadable(f"an object has more than {limits.JSON_KEYS} keys")
-        for item in value.values():
-            kind = type(item)
-            if kind is dict or kind is list or kind is int:
-                count += _count_keys(item, depth + 1)
-        return count
-    if kind is list:
-        return sum([_count_keys(item, depth + 1) for item in value])
-    if kind is int and not -limits.BIGINT_MAX <= value <= limits.BIGINT_MAX:
-        raise Unreadable("a whole number is outside 64 bits")
-    return 0
+        items = value.values()
+    elif kind is list:
+        count, items = 0, value
+    else:
+        count, items = 0, (value,)
+    for item in items:
+        kind = type(item)
+        if kind is dict or kind is list:
+            count += _count_keys(item, depth + 1)
+        elif kind is int and not _INT_MIN <= item <= _INT_MAX:
+            raise Unreadable("a whole number is outside 64 bits")
+    return count
 
 
 def _refuse_repeated_keys(raw: bytes) -> None:
@@ -190,37 +186,29 @@ def _refuse_nul(value: Any) -> None:
             _refuse_nul(item)
 
 
-def read_body(value: Any) -> Body:
-    """Return the heartbeat a JSON value describes, or raise Refused."""
-    return _convert(value, Body, "")
-
-
-def _convert(value: Any, shape: Any, at: str) -> Any:
+def read_beat(value: Any) -> tuple[Beat, str | None]:
+    """Return the canonical form of a heartbeat and the device id in it, or raise Refused."""
     try:
-        return msgspec.convert(value, shape)
+        body = msgspec.convert(value, Body)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
-        path = path.rstrip("`").lstrip(".")
-        raise Refused(".".join(part for part in (at, path) if part) or "body", reason) from None
+        raise Refused(path.rstrip("`").lstrip(".") or "body", reason) from None
+    return _canonical(body, value.get("metrics")), body.device_id
 
 
-def canonical(body: Body) -> Beat:
-    """Return the one form that is stored, or raise Refused."""
-    sent, free = _metrics(body)
-    status = body.status
-    sequence = body.sequence
-    commit = body.commit or body.commit_hash or body.current_commit_hash
-    failed = _first(sent.containers_failed, body.containers_failed)
-    uptime = body.uptime_seconds
-    return Beat(
-        _micros(body.ts or body.timestamp, "ts"),
+def _canonical(body: Body, metrics: dict[str, Any] | None) -> Beat:
+    sent = body.metrics or _NOTHING
+    status, sequence, moment = body.status, body.sequence, body.ts or body.timestamp
+    uptime, failed = body.uptime_seconds, _first(sent.containers_failed, body.containers_failed)
+    return (
+        None if moment is None else _micros(moment, "ts"),
         body.boot_id or "",
         body.seq if sequence is None else sequence,
         body.health or _health(status, body.errors, failed),
         body.version or "",
         body.agent_version or "",
-        commit or "",
-        _micros(body.last_convergence, "last_convergence"),
+        body.commit or body.commit_hash or body.current_commit_hash or "",
+        _micros(body.last_convergence, "last_convergence") if body.last_convergence else None,
         None if uptime is None else int(uptime),
         _first(sent.cpu_percent, body.cpu_percent),
         _first(sent.mem_percent, sent.memory_percent, body.mem_percent, body.memory_percent),
@@ -229,25 +217,24 @@ def canonical(body: Body) -> Beat:
         _first(sent.temperature_c, sent.temperature, body.temperature_c, body.temperature),
         _first(sent.containers_running, body.containers_running),
         failed,
-        free,
+        _free_metrics(metrics) if metrics else None,
         _encode(status) if type(status) is dict and status else None,
         _encode(body.errors) if body.errors else None,
     )
 
 
-_NOTHING = Metrics()
-
-
-def _metrics(body: Body) -> tuple[Metrics, bytes | None]:
-    """Part the nested metrics into those with a column and the JSON of the others."""
-    metrics = body.metrics
-    if not metrics:
-        return _NOTHING, None
-    sent = _convert(metrics, Metrics, "metrics")
+def _free_metrics(metrics: dict[str, Any]) -> bytes | None:
+    """Return the metrics without a column of their own as JSON, or raise Refused."""
     free = {name: value for name, value in metrics.items() if name not in CANONICAL}
-    if not free:
-        return sent, None
-    return sent, _encode(_convert(free, _FreeMetrics, "metrics"))
+    for name, value in free.items():
+        kind = type(value)
+        if kind is not float and kind is not int and value is not None:
+            raise Refused(f"metrics.{name[:64]}", "Expected a number")
+        if value is not None and not -NUMBER_MAX <= value <= NUMBER_MAX:
+            raise Refused(f"metrics.{name[:64]}", f"Expected a number within ±{NUMBER_MAX:.0f}")
+        if not 0 < len(name) <= limits.SHORT_CHARS:
+            raise Refused("metrics", f"Expected names of 1 to {limits.SHORT_CHARS} characters")
+    return _encode(free) if free else None
 
 
 def _first(*values: Any) -> Any:
@@ -270,9 +257,7 @@ def _health(status: Any, errors: list[str] | None, containers_failed: int | None
     return "healthy"
 
 
-def _micros(moment: datetime | None, field: str) -> int | None:
-    if moment is None:
-        return None
+def _micros(moment: datetime, field: str) -> int:
     try:
         span = moment - _POSTGRES_EPOCH
     except OverflowError:

@@ -1,5 +1,6 @@
 """The SQL of the gateway. It runs as a database role that may do just this (migration 0001)."""
 
+from accounts.policy import POLICY, Action
 from commands.models import Command
 from common import limits
 from devices.models import Device
@@ -11,6 +12,8 @@ _PAST_BOOTS = 8
 _QUEUED = Command.Status.QUEUED.value
 _PENDING = Device.Lifecycle.PENDING.value
 _RETIRED = Device.Lifecycle.RETIRED.value
+
+SENDING_ROLES = sorted(POLICY[Action.HEARTBEAT_SEND])
 
 # Name, type and encoder of each column of a gathered statement; the first six say who sends.
 HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
@@ -173,12 +176,17 @@ SELECT n.i::integer,
 
 PARTITIONS = "SELECT devices_heartbeat_partitions((now() AT TIME ZONE 'UTC')::date - 1, 4)"
 
-# The first use of a successor ends every other token of its device.
+# The first use of a successor ends every other token of its device; of two used at once the
+# younger one stays.
 CONFIRM = """
-WITH confirmed AS (
-    UPDATE devices_devicetoken SET confirmed_at = now(), expires_at = NULL
+WITH used AS (
+    SELECT DISTINCT ON (device_id) id FROM devices_devicetoken
      WHERE id = ANY (%s) AND confirmed_at IS NULL AND revoked_at IS NULL
-    RETURNING id, device_id
+     ORDER BY device_id, created_at DESC, id DESC
+), confirmed AS (
+    UPDATE devices_devicetoken t SET confirmed_at = now(), expires_at = NULL
+      FROM used u WHERE t.id = u.id AND t.confirmed_at IS NULL AND t.revoked_at IS NULL
+    RETURNING t.id, t.device_id
 )
 UPDATE devices_devicetoken t SET revoked_at = now()
   FROM confirmed c WHERE t.device_id = c.device_id AND t.id <> c.id AND t.revoked_at IS NULL
@@ -197,4 +205,56 @@ INSERT INTO devices_devicestate (
 SELECT id, organization_id, 'unknown', '', '[]', '', '', '', '{}', '{}', '[]', 0
   FROM devices_device WHERE id = ANY (%s)
 ON CONFLICT DO NOTHING
+"""
+
+# One row when the credential is known, more when commands are handed out with it.
+CLAIM = f"""
+WITH who AS MATERIALIZED (
+    SELECT d.id AS device, d.device_id = r.wanted AS matches,
+           d.device_id = r.wanted AND d.lifecycle <> '{_PENDING}' AS may,
+           CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use
+      FROM (SELECT %s::bytea AS credential, %s::text AS wanted) r
+      JOIN devices_devicetoken t
+           ON t.sha256 = r.credential AND t.revoked_at IS NULL
+          AND (t.expires_at IS NULL OR t.expires_at > now())
+      JOIN accounts_organization o ON o.id = t.organization_id AND o.is_active
+      JOIN devices_device d ON d.id = t.device_id AND d.lifecycle <> '{_RETIRED}'
+), picked AS MATERIALIZED (
+    SELECT c.id
+      FROM commands_command c JOIN who w ON c.device_id = w.device AND w.may
+     WHERE c.status = '{_QUEUED}' AND c.expires_at > now()
+     ORDER BY c.priority DESC, c.id LIMIT %s
+       FOR UPDATE OF c SKIP LOCKED
+), taken AS (
+    UPDATE commands_command c
+       SET status = '{Command.Status.DELIVERED.value}', attempt = c.attempt + 1,
+           delivered_at = now(), lease_expires_at = now() + {_LEASE}
+      FROM picked p WHERE c.id = p.id AND c.status = '{_QUEUED}'
+    RETURNING c.id, c.kind, c.payload, c.attempt, c.lease_expires_at, c.expires_at, c.priority
+)
+SELECT w.device, w.matches, w.may, w.first_use,
+       t.id, t.kind, t.payload::text, t.attempt, t.lease_expires_at, t.expires_at
+  FROM who w LEFT JOIN taken t ON true ORDER BY t.priority DESC, t.id
+"""
+
+# Which of these devices have something to claim: the net below the notifications.
+WAKEABLE = f"""
+SELECT DISTINCT c.device_id FROM commands_command c
+ WHERE c.device_id = ANY (%s) AND c.status = '{_QUEUED}' AND c.expires_at > now()
+"""
+
+# Who sends a batch: the device of a token, or the role of an API key.
+SENDER = f"""
+SELECT d.device_id, k.role, coalesce(d.lifecycle, '')
+  FROM (SELECT %s::bytea AS credential, %s::boolean AS by_key) r
+{_CREDENTIAL}
+  LEFT JOIN devices_device d ON d.id = t.device_id
+ WHERE o.id IS NOT NULL AND d.lifecycle IS DISTINCT FROM '{_RETIRED}'
+"""
+
+PULSE = """
+INSERT INTO devices_servicepulse AS p (name, since, at) VALUES ('gateway', now(), now())
+ON CONFLICT (name) DO UPDATE
+   SET since = CASE WHEN p.at < now() - interval '30 seconds' THEN now() ELSE p.since END,
+       at = now()
 """

@@ -29,7 +29,7 @@ def place() -> Iterator[Path]:
     yield path
     for name in ("postgres", "valkey"):
         for data in (path / "var" / "servers" / name, path / "outside" / "home" / name):
-            for process in processes_in(data.resolve()):
+            for process in processes_in(data.resolve(), title=str(path)):
                 process.kill()
     shutil.rmtree(path, ignore_errors=True)
 
@@ -71,7 +71,7 @@ def server_pids(servers: Servers) -> list[int]:
 
 def kill_everything(servers: Servers) -> None:
     for part in servers.parts:
-        found = processes_in(part.data)
+        found = part.processes()
         for process in found:
             process.kill()
         part.process.wait()
@@ -297,7 +297,7 @@ def test_what_a_killed_test_run_left_is_removed_by_the_next(place):
     _, stop = start_for_tests(place)
 
     assert not abandoned.exists()
-    assert not processes_in(abandoned / "servers" / "postgres")
+    assert not processes_in(abandoned / "servers" / "postgres", title=str(abandoned))
     stop()
 
 

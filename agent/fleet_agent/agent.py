@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Optional
+from typing import NoReturn, Optional
 from urllib.parse import urlsplit
 
 from fleet_agent import __version__, logs
@@ -129,10 +129,11 @@ class Agent:
         return [trouble for trouble in found if trouble]
 
 
-def run_agent(store: ConfigStore) -> int:
-    """Run until told to end and return the exit status.
+def run_agent(store: ConfigStore) -> NoReturn:
+    """Run until told to end, then leave the process with exit status 0.
 
-    Raises ConfigError when the device is switched on but not enrolled, AgentError when another agent runs.
+    Raises ConfigError when the device is switched on but not enrolled, AgentError when another
+    agent runs.
     """
     if store.settings.fleet_enabled and not store.settings.is_enrolled:
         raise ConfigError(

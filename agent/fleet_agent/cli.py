@@ -52,6 +52,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="fleet.conf (else FLEET_CONFIG, else /etc/fleet-agent/fleet.conf)",
     )
+    _add_enroll(commands, common)
+    running = commands.add_parser("run", parents=[common], help="work until stopped")
+    running.set_defaults(command=_run)
+    status = commands.add_parser(
+        "status", parents=[common], help="show settings, contact and queue"
+    )
+    status.set_defaults(command=_status)
+    status.add_argument("--json", action="store_true", dest="is_json", help="for programs")
+    rotating = commands.add_parser(
+        "rotate", parents=[common], help="replace the device's token now"
+    )
+    rotating.set_defaults(command=_rotate)
+    return parser
+
+
+def _add_enroll(commands: Any, common: argparse.ArgumentParser) -> None:
     enrolling = commands.add_parser(
         "enroll", parents=[common], help="make this machine known to the portal"
     )
@@ -72,18 +88,6 @@ def _parser() -> argparse.ArgumentParser:
         enrolling.add_argument(f"--{name}")
     enrolling.add_argument("--organization", metavar="SLUG", help="for enrolment without a token")
     enrolling.add_argument("--replace", action="store_true", help="give up the enrolment there is")
-    running = commands.add_parser("run", parents=[common], help="work until stopped")
-    running.set_defaults(command=_run)
-    status = commands.add_parser(
-        "status", parents=[common], help="show settings, contact and queue"
-    )
-    status.set_defaults(command=_status)
-    status.add_argument("--json", action="store_true", dest="is_json", help="for programs")
-    rotating = commands.add_parser(
-        "rotate", parents=[common], help="replace the device's token now"
-    )
-    rotating.set_defaults(command=_rotate)
-    return parser
 
 
 def _enroll(options: argparse.Namespace) -> int:
@@ -113,7 +117,7 @@ def _enrolment_token(options: argparse.Namespace) -> Optional[str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return run_agent(ConfigStore(config_path(options.config)))
+    run_agent(ConfigStore(config_path(options.config)))
 
 
 def _rotate(options: argparse.Namespace) -> int:
@@ -164,5 +168,14 @@ def _status_lines(report: dict[str, Any]) -> list[str]:
         f"commands:     {report['results_unconfirmed']} results not confirmed by the portal",
         f"settings:     {report['config_path']}",
     ]
-    lines += [f"  {name}={value}" for name, value in report["config"].items()]
+    lines += [f"  {name}={_as_written(value)}" for name, value in report["config"].items()]
     return [line.rstrip() for line in lines]
+
+
+def _as_written(value: Any) -> str:
+    """Return a setting as fleet.conf would hold it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,7 +10,7 @@ MIN_SECRET_LENGTH = 12
 
 _PATTERNS = (
     re.compile(
-        r"(?i)(\b[\w.-]{0,64}(?:password|passwd|secret|token|api[_-]?key|psk)\b[\"']?\s*[=:]\s*)"
+        r"(?i)((?:password|passwd|secret|token|api[_-]?key|psk)\b[\"']?\s*[=:]\s*)"
         r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&]+)"
     ),
     re.compile(r"(?i)(\bBearer\s+)[\w.~+/=-]{8,}"),

@@ -24,12 +24,19 @@ from fleet_agent.executor import Executor  # noqa: E402
 from fleet_agent.heartbeat import HeartbeatSource  # noqa: E402
 from fleet_agent.journal import Journal  # noqa: E402
 from fleet_agent.portal import PortalClient  # noqa: E402
+from fleet_agent.redaction import SECRETS  # noqa: E402
 from fleet_agent.sequence import SequenceCounter  # noqa: E402
 from fleet_agent.settings import ConfigStore  # noqa: E402
 from portal_double import PortalDouble  # noqa: E402
 
 DEVICE = "kiosk-7"
 TOKEN = "0123456789abcdef" * 4
+
+
+@pytest.fixture(autouse=True)
+def no_known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test remove what another one declared secret."""
+    monkeypatch.setattr(SECRETS, "_secrets", set())
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class Fault:
     when: Callable[[Any], bool] = lambda body: True
 
 
-class Answer(Exception):  # noqa: N818 - most of them are no errors
+class Answer(Exception):
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         self.status = status
         self.body = body

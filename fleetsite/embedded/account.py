@@ -32,14 +32,20 @@ class Account:
         """Whether this account can pass through every directory down to `path`."""
         if not self.switch:
             return os.access(path, os.X_OK)
-        probe = subprocess.run(
-            ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
-            user=self.uid,
-            group=self.gid,
-            extra_groups=[],
-            cwd="/",
-            check=False,
-        )
+        try:
+            probe = subprocess.run(
+                ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)],
+                user=self.uid,
+                group=self.gid,
+                extra_groups=[],
+                cwd="/",
+                check=False,
+            )
+        except PermissionError:
+            raise EmbeddedError(
+                "PostgreSQL refuses to run as root, and this root may not become another user; "
+                "start as a normal user, or set DATABASE_URL and REDIS_URL to servers of your own."
+            ) from None
         return probe.returncode == 0
 
 

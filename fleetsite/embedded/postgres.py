@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from fleetsite.embedded.binaries import Programs
 from fleetsite.embedded.errors import EmbeddedError
 from fleetsite.embedded.layout import Home
@@ -107,7 +109,7 @@ class EmbeddedPostgres:
         self._configure()
         self._match_passwords()
         self.process = spawn(
-            [self.programs.postgres, "-D", self.data],
+            [self.programs.postgres, "-D", self.data, f"--cluster_name={self.title}"],
             log=self.log,
             cwd=self.data,
             environment=PLAIN_ENVIRONMENT,
@@ -134,6 +136,15 @@ class EmbeddedPostgres:
         if self.process is not None:
             self.process.wait(10)
 
+    def processes(self) -> list[psutil.Process]:
+        """The server and its children, whoever started them."""
+        return processes_in(self.data, title=self.title)
+
+    @property
+    def title(self) -> str:
+        """What the command line of every process of this cluster shows."""
+        return f"fleet-{hashlib.sha256(str(self.data).encode()).hexdigest()[:16]}"
+
     def _is_ready(self) -> bool:
         lines = self._pid_file_lines()
         ours = self.process is not None and lines[:1] == [str(self.process.pid)]
@@ -153,7 +164,7 @@ class EmbeddedPostgres:
         """
         if not self.data.exists():
             return
-        found = processes_in(self.data)
+        found = self.processes()
         named = self._pid_file_lines()[:1]
         masters = [process for process in found if [str(process.pid)] == named]
         if masters:
@@ -167,7 +178,7 @@ class EmbeddedPostgres:
     def _initialise(self) -> None:
         """Make the cluster in a draft that gets its name when it is complete."""
         draft = self.home.root / "postgres.new"
-        end(processes_in(draft), number=signal.SIGKILL, patience=1)
+        end(processes_in(draft, title=f"-D {draft}"), number=signal.SIGKILL, patience=1)
         shutil.rmtree(draft, ignore_errors=True)
         self.home.private_directory(draft.name)
         password_file = draft.with_suffix(".password")

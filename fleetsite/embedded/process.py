@@ -64,15 +64,28 @@ def spawn(
         )
 
 
-def processes_in(directory: Path) -> list[psutil.Process]:
-    """Processes whose working directory is `directory`: both servers work in their data."""
+def processes_in(directory: Path, *, title: str) -> list[psutil.Process]:
+    """Processes that work in `directory` or whose command line holds `title`.
+
+    The servers work in their data directory, which is sure; but root in a container may be denied
+    that look at another user's process, and the command line is open to everybody.
+    """
     wanted = str(directory)
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.cwd() == wanted:
-                found.append(process)
-    return found
+    return [p for p in psutil.process_iter() if _works_in(p, wanted) or _is_titled(p, title)]
+
+
+def _works_in(process: psutil.Process, directory: str) -> bool:
+    try:
+        return bool(process.cwd() == directory)
+    except psutil.Error:
+        return False
+
+
+def _is_titled(process: psutil.Process, title: str) -> bool:
+    try:
+        return title in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def end(processes: Iterable[psutil.Process], *, number: signal.Signals, patience: float) -> None:

@@ -1,16 +1,15 @@
 """Servers for one run of the tests or of one command, gone afterwards."""
 
 import atexit
+import contextlib
 import fcntl
 import os
 import secrets
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from fleetsite.embedded.layout import prepare_home
-from fleetsite.embedded.process import end, processes_in
+from fleetsite.embedded.errors import EmbeddedError
 from fleetsite.embedded.servers import Servers
 
 
@@ -61,11 +60,12 @@ def _remove_abandoned(base: Path) -> None:
 
 
 def _remove(place: Path) -> None:
-    link = place / "servers"
-    if link.exists():
-        home = prepare_home(place)
-        for name in ("postgres", "valkey"):
-            end(processes_in(home.root / name), number=signal.SIGQUIT, patience=3)
-        shutil.rmtree(home.socket_directory(), ignore_errors=True)
-        shutil.rmtree(home.root, ignore_errors=True)
+    """End the servers of `place` and remove all they kept, also what lies outside."""
+    if (place / "servers").exists():
+        with contextlib.suppress(EmbeddedError):  # half made: there is nothing to end
+            servers = Servers(directory=place)
+            servers.stop()
+            for server in servers.parts:
+                shutil.rmtree(server.sockets, ignore_errors=True)
+                shutil.rmtree(server.home.root, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)

@@ -4,6 +4,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from fleetsite.embedded.binaries import Programs
 from fleetsite.embedded.errors import EmbeddedError
 from fleetsite.embedded.layout import Home
@@ -108,6 +110,10 @@ class EmbeddedValkey:
         if self.process is not None:
             self.process.wait(5)
 
+    def processes(self) -> list[psutil.Process]:
+        """The server, whoever started it; its command line shows its socket."""
+        return processes_in(self.data, title=str(self.socket))
+
     def _settings(self) -> str:
         return SETTINGS.format(
             sockets=self.sockets,
@@ -117,7 +123,7 @@ class EmbeddedValkey:
         )
 
     def _end_leftovers(self) -> None:
-        end(processes_in(self.data), number=signal.SIGTERM, patience=STOP_PATIENCE)
+        end(self.processes(), number=signal.SIGTERM, patience=STOP_PATIENCE)
         self.socket.unlink(missing_ok=True)
 
     def _answers(self) -> bool:

@@ -99,6 +99,7 @@ class Child:
                 self.start()
             except Exception as problem:  # noqa: BLE001 - one child must not end the others
                 self._due = now + self._pause
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
                 return f"{self.name} could not be started ({problem}); trying again."
         return None
 

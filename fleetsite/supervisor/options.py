@@ -40,10 +40,20 @@ class Options:
 
     @property
     def public_url(self) -> str:
-        """What a person opens; the machine's name when every address is served."""
+        """What a person opens; an address other machines reach when every address is served."""
         if self.host in EVERY_ADDRESS:
-            return f"http://{socket.gethostname()}:{self.port}"
+            return f"http://{_outward_address()}:{self.port}"
         return self.local_url
+
+
+def _outward_address() -> str:
+    """This machine's address towards others; asking for the route sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
 
 
 def options_from(environ: Mapping[str, str]) -> Options:

@@ -1,0 +1,88 @@
+"""Support bundles: listed and downloaded."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.defaultfilters import filesizeformat
+from django.urls import path, reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import display
+
+from accounts.admin_site import BoundedPaginator, TenantModelAdmin, principal_of
+from accounts.policy import Action
+from commands import services
+from commands.models import SupportBundle
+from common import markup
+
+
+@admin.register(SupportBundle)
+class SupportBundleAdmin(TenantModelAdmin):
+    """Archives that devices sent."""
+
+    rights: ClassVar[dict[str, Action]] = {"view": Action.BUNDLE_READ}
+    paginator = BoundedPaginator
+    list_display = ["device_link", "made", "weight", "checksum", "command_link", "download"]
+    list_display_links = None
+    list_filter = [("device", AutocompleteSelectFilter)]
+    list_select_related = ["device", "command"]
+    search_fields = ["device__device_id"]
+    ordering = ["-id"]
+    fields = ["device", "created_at", "weight", "sha256", "command"]
+    readonly_fields = fields
+
+    @display(description="Device", ordering="device__device_id")
+    def device_link(self, row: SupportBundle) -> str:
+        return markup.link(reverse("console:device", args=[row.device_id]), row.device.device_id)
+
+    @display(description="Received", ordering="created_at")
+    def made(self, row: SupportBundle) -> str:
+        return markup.moment(row.created_at)
+
+    @display(description="Size", ordering="size")
+    def weight(self, row: SupportBundle) -> str:
+        return filesizeformat(row.size)
+
+    @display(description="SHA-256")
+    def checksum(self, row: SupportBundle) -> str:
+        return f"{row.sha256[:12]}…"
+
+    @display(description="Command")
+    def command_link(self, row: SupportBundle) -> str:
+        url = reverse("admin:commands_command_change", args=[row.command_id])
+        return markup.link(url, "Show")
+
+    @display(description="Archive")
+    def download(self, row: SupportBundle) -> str:
+        url = reverse("admin:commands_supportbundle_download", args=[row.pk])
+        return markup.link(url, "Download")
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path(
+                "<uuid:pk>/download/",
+                self.admin_site.admin_view(self.download_view),
+                name="commands_supportbundle_download",
+            ),
+            *super().get_urls(),
+        ]
+
+    def download_view(self, request: HttpRequest, pk: object) -> HttpResponseBase:
+        """Hand out the archive; reading it is written to the log."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        bundle = self.get_object(request, str(pk))
+        if bundle is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
+        try:
+            content = services.bundle_read(bundle=bundle, actor=principal_of(request))
+        except FileNotFoundError:
+            return HttpResponse("The archive is no longer stored.", status=410)
+        return FileResponse(
+            content,
+            as_attachment=True,
+            filename=f"{bundle.device.device_id}-{bundle.created_at:%Y%m%d-%H%M%S}.tar.gz",
+            content_type="application/gzip",
+        )

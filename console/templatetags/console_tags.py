@@ -1,0 +1,40 @@
+"""What the console's templates share with its lists."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django import template
+
+from common import markup
+
+register = template.Library()
+
+register.filter("moment", markup.moment)
+register.simple_tag(markup.badge, name="badge")
+
+
+@register.filter
+def never(value: datetime | None) -> str:
+    """A moment, or “never”."""
+    return markup.moment(value, nothing="never")
+
+
+@register.filter
+def span(seconds: float | None) -> str:
+    """A length of time in seconds in its largest unit."""
+    return markup.NOTHING if seconds is None else markup.span_text(seconds)
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    """A JSON value on several lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+
+
+@register.filter
+def grade(percent: float | None) -> str:
+    """Name how worrying a share of a resource is: calm, high, full."""
+    if percent is None:
+        return "none"
+    return "full" if percent >= 90 else "high" if percent >= 75 else "calm"

@@ -1,0 +1,201 @@
+"""The list of devices, their settings form and their export."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from import_export.admin import ExportMixin
+from import_export.formats.base_formats import CSV, XLSX
+from unfold.contrib.import_export.forms import ExportForm
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from accounts.admin_site import principal_of
+from accounts.policy import Action
+from audit import services as audit
+from common import clock, limits, markup
+from devices.admin import filters
+from devices.admin.bulk import DeviceVerbs
+from devices.admin.export import DeviceResource
+from devices.admin.forms import DeviceForm
+from devices.models import Device, DeviceGroup
+from devices.services import registry
+
+
+class DeviceList(ChangeList):
+    """Leads to the page of a device rather than to its settings."""
+
+    def url_for_result(self, result: Device) -> str:
+        return reverse("console:device", args=[result.pk])
+
+
+@admin.register(Device)
+class DeviceAdmin(ExportMixin, DeviceVerbs):
+    """Every machine of the organisation."""
+
+    rights: ClassVar[dict[str, Action]] = {
+        "view": Action.DEVICE_READ,
+        "change": Action.DEVICE_UPDATE,
+        "accept": Action.DEVICE_ACCEPT,
+        "retire": Action.DEVICE_RETIRE,
+        "command": Action.COMMAND_CREATE,
+        "groups": Action.GROUP_MANAGE,
+    }
+    form = DeviceForm
+    change_form_template = "admin/devices/device/change_form.html"
+    list_display = ["device", "health", "lifecycle_badge", "role", "segment", "version", "seen", "load", "labels"]
+    list_filter = [
+        filters.HealthFilter,
+        filters.LifecycleFilter,
+        filters.RoleFilter,
+        filters.SegmentFilter,
+        filters.GroupFilter,
+        filters.TagFilter,
+        filters.MaintenanceFilter,
+        filters.LastSeenFilter,
+    ]
+    list_select_related = ["state"]
+    search_fields = ["device_id", "name", "hostname", "ip_address", "serial", "site", "owner"]
+    search_help_text = "Device id, name, host name, IP address, serial, site, owner"
+    ordering = ["device_id"]
+    actions = [
+        "tag_selected",
+        "maintenance_on",
+        "maintenance_off",
+        "accept_selected",
+        "reject_selected",
+        "retire_selected",
+    ]
+    resource_classes = [DeviceResource]
+    export_form_class = ExportForm
+    formats = [CSV, XLSX]
+
+    @display(description="Device", ordering="device_id")
+    def device(self, row: Device) -> str:
+        second = row.name if row.name and row.name != row.device_id else row.hostname
+        flag = markup.badge("maintenance") if row.maintenance_mode else ""
+        return format_html(
+            '<span class="fp-two"><b>{}</b> {}<small>{}</small></span>', row.device_id, flag, second
+        )
+
+    @display(description="Health", ordering="state__health")
+    def health(self, row: Device) -> str:
+        return markup.badge(row.state.health)
+
+    @display(description="Lifecycle", ordering="lifecycle")
+    def lifecycle_badge(self, row: Device) -> str:
+        return markup.badge(row.lifecycle)
+
+    @display(description="Version", ordering="state__version")
+    def version(self, row: Device) -> str:
+        return row.state.version or markup.NOTHING
+
+    @display(description="Last seen", ordering="state__last_seen")
+    def seen(self, row: Device) -> str:
+        return markup.moment(row.state.last_seen, nothing="never")
+
+    @display(description="CPU · memory")
+    def load(self, row: Device) -> str:
+        parts = [row.state.cpu_percent, row.state.mem_percent]
+        if parts == [None, None]:
+            return markup.NOTHING
+        words = ["–" if part is None else f"{part:.0f} %" for part in parts]
+        return format_html('<span class="fp-number">{}</span>', " · ".join(words))
+
+    @display(description="Tags")
+    def labels(self, row: Device) -> str:
+        return format_html_join(" ", '<span class="fp-tag">{}</span>', ((tag,) for tag in row.tags))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeviceList
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Only columns an operator decides on; groups for those who manage them."""
+        place = ["name", ("role", "branch"), ("segment", "hardware_profile"), "tags"]
+        if self._may_group(request):
+            place.append("member_of")
+        return [
+            ("Place in the fleet", {"fields": place}),
+            ("Where it is", {"fields": [("site", "owner"), ("latitude", "longitude"), "serial"]}),
+            (
+                "Updates",
+                {
+                    "fields": [
+                        ("maintenance_mode", "update_enabled"),
+                        ("version_lock", "version_lock_reason"),
+                        "version_lock_expires_at",
+                    ]
+                },
+            ),
+            (
+                "Pace",
+                {
+                    "fields": [
+                        ("heartbeat_interval_s", "command_poll_interval_s"),
+                        "update_interval_s",
+                    ]
+                },
+            ),
+            ("Notes for programs", {"fields": ["metadata"]}),
+        ]
+
+    def _may_group(self, request: HttpRequest) -> bool:
+        # The whole set is written, so whoever writes it has to see all of it.
+        return self.holds(request, "groups") and not principal_of(request).limited
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.group_choices = DeviceGroup.objects.visible_to(principal_of(request)).order_by("name")
+        return form
+
+    def service_update(self, request: HttpRequest, obj: Device, changes: dict[str, Any]) -> None:
+        groups = changes.pop("member_of", None)
+        if groups is not None and not self._may_group(request):
+            raise PermissionDenied
+        kept = Device.objects.select_related("organization").get(pk=obj.pk)
+        registry.device_update(
+            device=kept,
+            changes=changes,
+            groups=None if groups is None else list(groups),
+            actor=principal_of(request),
+            now=clock.now(),
+        )
+
+    def response_post_save_change(self, request: HttpRequest, obj: Device) -> HttpResponse:
+        return redirect("console:device", obj.pk)
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return self.holds(request, "view")
+
+    def export_action(self, request: HttpRequest) -> HttpResponse:
+        """Offer the formats, or hand out the file; a list that is too long is refused."""
+        most = limits.EXPORT_ROWS_XLSX
+        if self.get_export_queryset(request)[: most + 1].count() > most:
+            sentence = f"An export holds at most {most} devices. Narrow the list by a filter first."
+            self.message_user(request, sentence, messages.ERROR)
+            return redirect("admin:devices_device_changelist")
+        return super().export_action(request)
+
+    def get_export_queryset(self, request: HttpRequest) -> QuerySet[Device]:
+        return super().get_export_queryset(request).select_related("state")
+
+    def get_export_data(
+        self, file_format: Any, request: HttpRequest, queryset: QuerySet[Device], **kwargs: Any
+    ) -> Any:
+        """Make the file, and note who took it with which filters."""
+        data = super().get_export_data(file_format, request, queryset, **kwargs)
+        principal = principal_of(request)
+        audit.record(
+            actor=principal,
+            organization=principal.organization,
+            action="device.export",
+            after={"format": file_format.get_extension(), "filters": request.GET.dict()},
+        )
+        return data

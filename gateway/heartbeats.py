@@ -1,0 +1,192 @@
+"""The doors of the hot path: one heartbeat, or a batch of kept ones."""
+
+import asyncio
+import random
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from common import limits
+from gateway import refusals, statements
+from gateway.database import Connection, DatabaseAway, Pool, run
+from gateway.gatherer import Gatherer, Outcome
+from gateway.heartbeat_shapes import Beat, Refused, Unreadable, canonical, read_body, read_json
+from gateway.wire import Asked, Receive, Refusal, Send, answer, read_body as read_bytes, require_json
+
+_encode = msgspec.json.Encoder().encode
+_random = random.random
+_HEADERS = "X-Device-Token or X-API-Key"
+
+
+class Heartbeats:
+    """Answers heartbeats of one process."""
+
+    def __init__(self, *, gatherer: Gatherer, pool: Pool) -> None:
+        self._gatherer = gatherer
+        self._pool = pool
+
+    async def one(self, asked: Asked, receive: Receive, send: Send, device_id: str) -> None:
+        """POST devices/{id}/heartbeat."""
+        gatherer = self._gatherer
+        if not gatherer.has_room():
+            raise refusals.overloaded()
+        credential, by_key = _credential(asked)
+        require_json(asked)
+        raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
+        beat = _beat(raw)[0]
+        outcome = await gatherer.put(credential, by_key, device_id, True, beat)
+        if outcome.status != 200:
+            raise _refusal(outcome.status, by_key=by_key)
+        await answer(send, asked, self._answer(outcome))
+
+    async def status(self, asked: Asked, receive: Receive, send: Send) -> None:
+        """POST telemetry/status: the device is the one the token belongs to."""
+        if not self._gatherer.has_room():
+            raise refusals.overloaded()
+        if not asked.token:
+            raise refusals.no_caller("X-Device-Token")
+        require_json(asked)
+        raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
+        beat, named = _beat(raw)
+        credential = sha256(asked.token).digest()
+        outcome = await self._gatherer.put(credential, False, named, True, beat)
+        if outcome.status != 200:
+            raise _refusal(outcome.status, by_key=False)
+        await answer(send, asked, self._answer(outcome))
+
+    async def batch(self, asked: Asked, receive: Receive, send: Send) -> None:
+        """POST telemetry/batch: each heartbeat is accepted or rejected for itself."""
+        credential, by_key = _credential(asked)
+        require_json(asked)
+        raw = await read_bytes(asked, receive, limits.BODY_BYTES)
+        items = _items(raw)
+        own = await self._sender(credential, by_key=by_key)
+        if not self._gatherer.has_room(len(items)):
+            raise refusals.overloaded()
+        results: list[dict[str, Any]] = [{} for _ in items]
+        put: list[tuple[int, asyncio.Future[Outcome]]] = []
+        for index, beat, device_id in _in_order(items, results, own):
+            put.append((index, self._gatherer.put(credential, by_key, device_id, False, beat)))
+        for index, future in put:
+            results[index] = _result(index, (await future).status)
+        accepted = sum(result["status"] == "accepted" for result in results)
+        body = {"accepted": accepted, "rejected": len(results) - accepted, "results": results}
+        await answer(send, asked, _encode(body))
+
+    async def _sender(self, credential: bytes, *, by_key: bool) -> str | None:
+        """Return the device id of a token, or None for an API key that may send for all."""
+
+        async def look(connection: Connection) -> tuple[Any, ...] | None:
+            cursor = await connection.execute(statements.SENDER, [credential, by_key], prepare=True)
+            return await cursor.fetchone()
+
+        try:
+            found = await run(self._pool, look)
+        except DatabaseAway:
+            raise refusals.overloaded() from None
+        if found is None:
+            raise refusals.unknown_caller(by_key=by_key)
+        if by_key and found[1] not in statements.SENDING_ROLES:
+            raise refusals.forbidden()
+        return found[0]
+
+    def _answer(self, outcome: Outcome) -> bytes:
+        load = self._gatherer.load
+        stretch = 1.0 if load < 0.5 else 1.0 + load
+        return (
+            b'{"ack":true,"commands_pending":%d,"target_version":%b,"server_time":"%b",'
+            b'"next_heartbeat_s":%.1f}'
+            % (
+                outcome.commands_pending,
+                _version(outcome.target_version),
+                self._gatherer.server_time,
+                outcome.interval_s * stretch * (0.9 + 0.2 * _random()),
+            )
+        )
+
+
+@lru_cache(maxsize=1_024)
+def _version(version: str | None) -> bytes:
+    return _encode(version)
+
+
+def _credential(asked: Asked) -> tuple[bytes, bool]:
+    if asked.token:
+        return sha256(asked.token).digest(), False
+    if asked.api_key:
+        return sha256(asked.api_key).digest(), True
+    raise refusals.no_caller(_HEADERS)
+
+
+def _beat(raw: bytes) -> tuple[Beat, str | None]:
+    """Return the heartbeat of a body and the device id in it."""
+    try:
+        body = read_body(read_json(raw))
+        return canonical(body), body.device_id
+    except Unreadable as error:
+        raise refusals.unreadable(str(error)) from None
+    except Refused as error:
+        raise refusals.invalid({error.field: [error.reason]}) from None
+
+
+def _refusal(status: int, *, by_key: bool) -> Refusal:
+    if status == 401:
+        return refusals.unknown_caller(by_key=by_key)
+    if status == 403:
+        return refusals.forbidden()
+    if status == 404:
+        return refusals.not_found()
+    return refusals.unstorable() if status == 422 else refusals.overloaded()
+
+
+def _items(raw: bytes) -> list[Any]:
+    try:
+        value = read_json(raw)
+    except Unreadable as error:
+        raise refusals.unreadable(str(error)) from None
+    items = value.get("heartbeats") if isinstance(value, dict) else None
+    if not isinstance(items, list):
+        raise refusals.invalid({"heartbeats": ["Send a list of heartbeats."]})
+    if len(items) > limits.HEARTBEAT_BATCH:
+        raise refusals.batch_limit()
+    return items
+
+
+def _in_order(
+    items: list[Any], results: list[dict[str, Any]], own: str | None
+) -> list[tuple[int, Beat, str | None]]:
+    """Return the heartbeats that can be stored, oldest first; reject the others in `results`."""
+    usable: list[tuple[int, Beat, str | None]] = []
+    for index, item in enumerate(items):
+        try:
+            body = read_body(item)
+            beat = canonical(body)
+        except Refused as error:
+            results[index] = _result(index, 422, f"{error.field}: {error.reason}")
+            continue
+        device_id = body.device_id or own
+        if device_id is None:
+            results[index] = _result(index, 422, "device_id: Name the device.")
+        elif own is not None and device_id != own:
+            results[index] = _result(index, 404)
+        else:
+            usable.append((index, beat, device_id))
+    usable.sort(key=lambda entry: (entry[1].ts or 0, entry[1].sequence or 0))
+    return usable
+
+
+_DETAILS = {
+    401: "The credential is no longer valid.",
+    403: "The device is retired.",
+    404: "There is no such device.",
+    422: "A value cannot be stored.",
+    503: "The portal cannot take this at the moment. Send it again later.",
+}
+
+
+def _result(index: int, status: int, detail: str = "") -> dict[str, Any]:
+    if status == 200:
+        return {"index": index, "status": "accepted"}
+    return {"index": index, "status": "rejected", "detail": detail or _DETAILS[status]}
