@@ -6,7 +6,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - said in one sentence, not as a s
     sys.exit(f"Python {sys.version.split()[0]} is too old; the portal needs Python 3.11 or newer.")
 
 
-def main():
+def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetsite.settings")
     if sys.argv[1:] == ["up"]:
         # The servers have to run before the settings can name them.

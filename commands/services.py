@@ -30,7 +30,13 @@ from common.errors import DomainError
 from common.ids import uuid7
 from devices.models import Device, DeviceEvent
 from devices.services.events import event_add
+from devices.services.registry import device_update
 
+# Keys of fleet.conf the portal keeps too.
+ADOPTED = {
+    "HEARTBEAT_INTERVAL": "heartbeat_interval_s",
+    "COMMAND_POLL_INTERVAL": "command_poll_interval_s",
+}
 _COMMANDABLE = [Device.Lifecycle.ACTIVE, Device.Lifecycle.QUARANTINED]
 
 
@@ -208,6 +214,22 @@ def command_report(*, command: Command, report: Report, actor: Actor, now: datet
     return command
 
 
+def _adopt_pace(*, command: Command, actor: Actor, now: datetime) -> None:
+    """Take over the pace a `config` command gave the device: the portal's answers set it."""
+    changes = {
+        ADOPTED[key]: int(value)
+        for key, value in command.payload.get("changes", {}).items()
+        if key in ADOPTED and value.isdigit()
+    }
+    bounded = {
+        name: value
+        for name, value in changes.items()
+        if limits.HEARTBEAT_INTERVAL_MIN_S <= value <= limits.HEARTBEAT_INTERVAL_MAX_S
+    }
+    if bounded:
+        device_update(device=command.device, changes=bounded, actor=actor, now=now)
+
+
 def _record_report(*, command: Command, actor: Actor, now: datetime) -> None:
     audit.record(
         actor=actor,
@@ -218,6 +240,8 @@ def _record_report(*, command: Command, actor: Actor, now: datetime) -> None:
     )
     if command.status in ENDED:
         went_well = command.status == Command.Status.SUCCEEDED
+        if went_well and command.kind == "config":
+            _adopt_pace(command=command, actor=actor, now=now)
         event_add(
             device=command.device,
             kind="command",

@@ -8,9 +8,9 @@ import structlog
 
 # 64 hex characters (device tokens, digests), JWTs, the portal's own key shapes, URL credentials.
 _SECRET = re.compile(
-    r"\b[0-9a-fA-F]{64}\b"
+    r"(?<![0-9a-zA-Z])[0-9a-fA-F]{64}(?![0-9a-zA-Z])"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|\bf(?:k|et)_[\w-]{8,}"
+    r"|\b(?:fk|et|rt)_[\w-]{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
 _SECRET_NAMES = re.compile(r"password|secret|token|api_key|authorization|cookie", re.IGNORECASE)

@@ -252,7 +252,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- background work (reasons: docs/architecture.md) ---
 REDIS_URL = env.text("REDIS_URL")
-CELERY_BROKER_URL = REDIS_URL
+# redis-py and kombu spell a Unix socket differently.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections import Counter as Tally
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import structlog
 
 from gateway import counters, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
-from gateway.heartbeat_shapes import Beat
+from gateway.heartbeat_shapes import BOOT_ID, HEALTH, SEQUENCE, TS, Beat
 
 log = structlog.get_logger(__name__)
 
@@ -22,18 +23,30 @@ BUSY_PATIENCE_S = 2.0
 BUSY_PAUSE_S = 0.02
 
 _ENCODERS = [encode for _, _, encode in statements.HEARTBEAT_COLUMNS]
-_TS, _BOOT, _SEQUENCE, _HEALTH = 0, 1, 2, 3
 
 
-class Outcome(NamedTuple):
-    """What became of one heartbeat; `status` is the HTTP status."""
+class Outcome:
+    """What became of heartbeats; `status` is the HTTP status, `head` the answer up to the pace."""
 
-    status: int
-    commands_pending: int = 0
-    target_version: str | None = None
-    interval_s: int = 60
+    __slots__ = ("head", "interval_s", "status")
+
+    def __init__(
+        self,
+        status: int,
+        pending: int = 0,
+        target: str | None = None,
+        interval_s: int = 60,
+        at: datetime | None = None,
+    ) -> None:
+        self.status = status
+        self.interval_s = interval_s
+        self.head = _HEAD % (pending, _encode(target), _encode(at))
 
 
+_HEAD = (
+    b'{"ack":true,"commands_pending":%d,"target_version":%b,"server_time":%b,"next_heartbeat_s":'
+)
+_encode = msgspec.json.Encoder().encode
 AWAY = Outcome(503)
 UNSTORABLE = Outcome(422)
 
@@ -62,7 +75,6 @@ class Gatherer:
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self.server_time = b""
 
     @property
     def load(self) -> float:
@@ -150,24 +162,19 @@ class Gatherer:
         for item, group in zip(batch, groups, strict=True):
             await self._store([item], [group])
 
-    def _settle(self, batch: list[Waiting], rows: list[tuple[Any, ...]]) -> None:
+    def _settle(self, batch: list[Waiting], groups: list[tuple[Any, ...]]) -> None:
+        """Tell every heartbeat what became of it; equal answers come as one row."""
         busy: list[Waiting] = []
-        tally: Tally[int] = Tally()
         now = time.monotonic()
-        for number, status, pending, target, interval, _, _, _, _ in rows:
-            item = batch[number - 1]
-            if status == 503 and now - (item.since or now) < BUSY_PATIENCE_S:
-                item.since = item.since or now
-                busy.append(item)
-                continue
-            tally[status] += 1
-            if not item.future.done():
-                item.future.set_result(Outcome(status, pending, target or None, interval or 60))
-        if rows:
-            self.server_time = rows[0][8].isoformat().replace("+00:00", "Z").encode()
-        for status, amount in tally.items():
-            counters.HEARTBEATS.labels(str(status)).inc(amount)
+        for status, pending, target, interval, numbers, *_, at in groups:
+            items = [batch[number - 1] for number in numbers]
+            if status == 503:
+                busy = [item for item in items if now - (item.since or now) < BUSY_PATIENCE_S]
+                items = [item for item in items if now - (item.since or now) >= BUSY_PATIENCE_S]
+            settle(items, Outcome(status, pending, target or None, interval or 60, at))
         if busy:
+            for item in busy:
+                item.since = item.since or now
             self._loop.call_later(BUSY_PAUSE_S, self._requeue, busy)
 
     def _requeue(self, busy: list[Waiting]) -> None:
@@ -182,11 +189,15 @@ def _follows(before: Waiting, item: Waiting) -> bool:
     one, two = before.beat, item.beat
     if one == two:
         return True
-    if one.ts is None or two.ts is None or one.health != two.health or one.boot_id != two.boot_id:
+    earlier, later = one[TS], two[TS]
+    if earlier is None or later is None or one[HEALTH] != two[HEALTH]:
         return False
-    if one.sequence is None or two.sequence is None:
-        return one.sequence is two.sequence and two.ts > one.ts
-    return two.sequence > one.sequence and two.ts >= one.ts
+    if one[BOOT_ID] != two[BOOT_ID]:
+        return False
+    low, high = one[SEQUENCE], two[SEQUENCE]
+    if low is None or high is None:
+        return low is high and later > earlier
+    return high > low and later >= earlier
 
 
 def settle(batch: list[Waiting], outcome: Outcome) -> None:
@@ -201,9 +212,7 @@ async def _statement(
     connection: Connection, batch: list[Waiting], groups: list[int]
 ) -> list[tuple[Any, ...]]:
     """Run the gathered statement and what the first use of a credential asks for."""
-    rows = [
-        (*item.sender, group, *item.beat) for item, group in zip(batch, groups, strict=True)
-    ]
+    rows = [(*item.sender, group, *item.beat) for item, group in zip(batch, groups, strict=True)]
     arrays = [
         encode(column)
         for encode, column in zip(_ENCODERS, zip(*rows, strict=True), strict=True)
@@ -219,7 +228,8 @@ async def _statement(
 
 
 async def _run(connection: Connection, arrays: list[Any]) -> list[tuple[Any, ...]]:
-    cursor = await connection.execute(
+    cursor = psycopg.AsyncRawCursor(connection)
+    await cursor.execute(
         statements.HEARTBEATS, [statements.SENDING_ROLES, *arrays], prepare=True, binary=True
     )
     return await cursor.fetchall()
@@ -227,12 +237,7 @@ async def _run(connection: Connection, arrays: list[Any]) -> list[tuple[Any, ...
 
 async def _after(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     """What is rare: a successor token's first use, a key's last use, a missing state row."""
-    tokens: list[UUID] = [row[5] for row in rows if row[5] is not None]
-    if tokens:
-        await connection.execute(statements.CONFIRM, [tokens])
-    keys: list[UUID] = [row[6] for row in rows if row[6] is not None]
-    if keys:
-        await connection.execute(statements.KEY_USED, [keys])
-    busy: list[UUID] = [row[7] for row in rows if row[1] == 503]
-    if busy:
-        await connection.execute(statements.STATE_ROWS, [busy])
+    for position, statement in ((5, statements.CONFIRM), (6, statements.KEY_USED), (7, statements.STATE_ROWS)):
+        ids: list[UUID] = [row[position] for row in rows if row[position] is not None]
+        if ids:
+            await connection.execute(statement, [ids])

@@ -43,7 +43,9 @@ HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
     ("errors", "jsonb", columns.documents),
 ]
 _NAMES = ", ".join(name for name, _, _ in HEARTBEAT_COLUMNS)
-_ARRAYS = ", ".join(f"%s::{kind}[]" for _, kind, _ in HEARTBEAT_COLUMNS)
+_ARRAYS = ", ".join(
+    f"${number}::{kind}[]" for number, (_, kind, _) in enumerate(HEARTBEAT_COLUMNS, start=2)
+)
 
 # Who is behind a credential: `t` the token, `k` the API key, `o` the organisation, `d` the device.
 _CREDENTIAL = f"""
@@ -69,7 +71,7 @@ WITH known AS MATERIALIZED (
            CASE WHEN k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
                 THEN k.id END AS key_use,
            CASE WHEN o.id IS NULL OR (t.id IS NOT NULL AND d.lifecycle = '{_RETIRED}') THEN 401
-                WHEN k.id IS NOT NULL AND k.role <> ALL (%s::text[]) THEN 403
+                WHEN k.id IS NOT NULL AND k.role <> ALL ($1::text[]) THEN 403
                 WHEN d.id IS NULL OR d.device_id <> r.wanted THEN 404
                 WHEN d.lifecycle = '{_RETIRED}' THEN 403
                 ELSE 200 END AS outcome
@@ -164,14 +166,16 @@ WITH known AS MATERIALIZED (
            errors = CASE WHEN w.newer THEN coalesce(w.errors, '[]') ELSE s.errors END
       FROM decided w WHERE s.device_id = w.device
 )
-SELECT n.i::integer,
-       CASE WHEN n.outcome = 200 AND w.device IS NULL THEN 503 ELSE n.outcome END,
+SELECT CASE WHEN n.outcome = 200 AND w.device IS NULL THEN 503 ELSE n.outcome END,
        CASE WHEN n.lifecycle <> '{_PENDING}' THEN
             (SELECT count(*) FROM commands_command c
               WHERE c.device_id = w.device AND c.status = '{_QUEUED}' AND c.expires_at > now())
             ELSE 0 END::integer,
-       n.target_version, n.interval_s, n.first_use, n.key_use, n.device, now()
+       n.target_version, n.interval_s, array_agg(n.i::integer),
+       n.first_use, n.key_use,
+       CASE WHEN n.outcome = 200 AND w.device IS NULL THEN n.device END, now()
   FROM known n LEFT JOIN decided w ON w.device = n.device AND w.grp = n.grp
+ GROUP BY 1, 2, 3, 4, 6, 7, 8
 """
 
 PARTITIONS = "SELECT devices_heartbeat_partitions((now() AT TIME ZONE 'UTC')::date - 1, 4)"

@@ -53,6 +53,8 @@ def enroll(path: Path, wanted: Enrolment) -> str:
     # With a token in force the call only updates what the portal knows of this machine.
     pending = None if settings.device_token else settings.device_token_pending
     body = _body(wanted, settings)
+    if "HEARTBEAT_INTERVAL" in conffile.parse(store.text()):
+        body["heartbeat_interval_s"] = settings.heartbeat_interval
     if pending:
         body["token_sha256"] = token_sha256(pending)
     answer = _registered(store, body, proof)

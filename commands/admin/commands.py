@@ -78,7 +78,16 @@ class CommandAdmin(TenantModelAdmin):
         "cancel": Action.COMMAND_CANCEL,
     }
     paginator = BoundedPaginator
-    list_display = ["type", "status_badge", "device_link", "priority", "made", "created_by", "ended", "attempt"]
+    list_display = [
+        "type",
+        "status_badge",
+        "device_link",
+        "priority",
+        "made",
+        "created_by",
+        "ended",
+        "attempt",
+    ]
     list_filter = [
         StatusFilter,
         KindFilter,
@@ -118,9 +127,7 @@ class CommandAdmin(TenantModelAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("queue/", wrap(partial(queue_view, self)), name="commands_command_queue"),
-            path(
-                "<uuid:pk>/cancel/", wrap(self.cancel_view), name="commands_command_cancel"
-            ),
+            path("<uuid:pk>/cancel/", wrap(self.cancel_view), name="commands_command_cancel"),
             path("<uuid:pk>/live/", wrap(self.live_view), name="commands_command_live"),
             *super().get_urls(),
         ]

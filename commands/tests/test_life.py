@@ -176,6 +176,27 @@ def test_the_sweep_is_a_task_that_may_run_twice(handed_out):
     assert handed_out.status == "delivered"
 
 
+@pytest.mark.parametrize(
+    ("status", "value", "expected"),
+    [("succeeded", "30", 30), ("failed", "30", None), ("succeeded", "1", None)],
+)
+def test_the_portal_adopts_the_pace_a_device_was_given(
+    device_api, device, now, status, value, expected
+):
+    command = CommandFactory(
+        device=device,
+        kind="config",
+        payload={"changes": {"HEARTBEAT_INTERVAL": value, "LOG_LEVEL": "DEBUG"}},
+        status="running",
+        attempt=1,
+    )
+
+    report(device_api, command, status)
+
+    device.refresh_from_db()
+    assert device.heartbeat_interval_s == expected
+
+
 @pytest.fixture
 def wanted(device, now):
     return CommandFactory(

@@ -82,7 +82,9 @@ def test_the_list_is_filtered(operator_api, device):
     CommandFactory(device=device, kind="bundle")
 
     def kinds(query):
-        return [row["type"] for row in operator_api.get(f"/api/v1/commands?{query}").data["results"]]
+        return [
+            row["type"] for row in operator_api.get(f"/api/v1/commands?{query}").data["results"]
+        ]
 
     assert kinds("") == ["bundle", "reboot"]
     assert kinds("type=reboot") == ["reboot"]

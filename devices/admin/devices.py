@@ -48,7 +48,17 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
     }
     form = DeviceForm
     change_form_template = "admin/devices/device/change_form.html"
-    list_display = ["device", "health", "lifecycle_badge", "role", "segment", "version", "seen", "load", "labels"]
+    list_display = [
+        "device",
+        "health",
+        "lifecycle_badge",
+        "role",
+        "segment",
+        "version",
+        "seen",
+        "load",
+        "labels",
+    ]
     list_filter = [
         filters.HealthFilter,
         filters.LifecycleFilter,

@@ -74,9 +74,7 @@ class GroupGrants:
 
     def current(self, membership: Membership) -> list[Any]:
         """Return the ids of the groups of this organisation that are granted."""
-        permission = Permission.objects.filter(
-            codename=GRANT, content_type__app_label="devices"
-        )
+        permission = Permission.objects.filter(codename=GRANT, content_type__app_label="devices")
         granted = UserObjectPermission.objects.filter(
             user=membership.user, permission__in=permission
         ).values_list("object_pk", flat=True)

@@ -49,7 +49,11 @@ class EnrollmentTokenAdmin(TenantModelAdmin):
             return markup.badge("revoked")
         if row.expires_at <= timezone.now():
             return markup.badge("expired")
-        return markup.badge("used-up", "used up") if row.uses >= row.max_uses else markup.badge("usable")
+        return (
+            markup.badge("used-up", "used up")
+            if row.uses >= row.max_uses
+            else markup.badge("usable")
+        )
 
     @display(description="Uses", ordering="uses")
     def used(self, row: EnrollmentToken) -> str:
@@ -64,9 +68,7 @@ class EnrollmentTokenAdmin(TenantModelAdmin):
         return markup.moment(row.created_at)
 
     @admin.action(permissions=["revoke"], description="Revoke")
-    def revoke_selected(
-        self, request: HttpRequest, queryset: QuerySet[EnrollmentToken]
-    ) -> None:
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[EnrollmentToken]) -> None:
         """End the selected tokens at once; devices that came in with them stay."""
         principal, now = principal_of(request), clock.now()
         for token in queryset[: limits.PAGE_SIZE_MAX]:

@@ -234,6 +234,12 @@ class RegisterInput(serializers.Serializer):
         max_length=limits.SHORT_CHARS, required=False, default="", allow_blank=True
     )
     metadata = MetadataField(default=dict)
+    heartbeat_interval_s = serializers.IntegerField(
+        min_value=limits.HEARTBEAT_INTERVAL_MIN_S,
+        max_value=limits.HEARTBEAT_INTERVAL_MAX_S,
+        required=False,
+        help_text="A pace of its own for a new device; without it the organisation's.",
+    )
     organization = serializers.SlugField(
         max_length=limits.SLUG_CHARS, required=False, default="", write_only=True
     )

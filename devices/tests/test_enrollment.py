@@ -238,3 +238,9 @@ def test_what_does_not_fit_is_named(enrollment_secret, body):
 
     assert answer.status_code == 422
     assert set(answer.data["errors"]) == set(body)
+
+
+def test_a_new_device_may_ask_for_a_pace_of_its_own(enrollment_secret):
+    answer = register(enrollment_token=enrollment_secret, heartbeat_interval_s=15)
+
+    assert answer.data["config"]["heartbeat_interval_s"] == 15

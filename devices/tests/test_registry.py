@@ -18,9 +18,7 @@ def ids(answer):
 
 @pytest.fixture
 def fleet(organization):
-    DeviceFactory(
-        organization=organization, device_id="a", role="camera", state__health="offline"
-    )
+    DeviceFactory(organization=organization, device_id="a", role="camera", state__health="offline")
     DeviceFactory(organization=organization, device_id="b", tags=["stage"], segment="canary")
     DeviceFactory(organization=organization, device_id="c", state__version="1.2.0", name="Lobby")
 

@@ -205,11 +205,19 @@ class EmbeddedPostgres:
         ]
         if not self.durable:
             options.append("--no-sync")
-        self._run([self.programs.initdb, "-D", target, *options], cwd=target, text="")
+        command: list[str | Path] = [self.programs.initdb, "-D", target, *options]
+        self._run(command, cwd=target, text="")
 
     def _single_user(self, target: Path, sql: str) -> None:
         """Run statements without a server; PostgreSQL ends each at an empty line (-j)."""
-        command = [self.programs.postgres, "--single", "-j", "-D", target, "postgres"]
+        command: list[str | Path] = [
+            self.programs.postgres,
+            "--single",
+            "-j",
+            "-D",
+            target,
+            "postgres",
+        ]
         said = self._run(command, cwd=target, text=sql)
         if "ERROR:" in said or "FATAL:" in said:
             raise EmbeddedError(

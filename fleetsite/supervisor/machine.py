@@ -9,10 +9,13 @@ import tempfile
 from pathlib import Path
 
 from fleetsite.embedded.process import last_lines
+from fleetsite.embedded.vault import write_private
 from fleetsite.supervisor.children import MARK, Program
 from fleetsite.supervisor.options import Options
 
 ENROLL_PATIENCE = 30.0
+# Short, so that a newcomer sees the device live, and gone when its agent stops.
+HEARTBEAT_INTERVAL_S = 15
 
 
 class Machine:
@@ -35,6 +38,12 @@ class Machine:
         """Drop an enrolment with a portal that no longer exists."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(mode=0o700)
+
+    def prepare(self) -> None:
+        """Write the settings the enrolment reads: the pace this machine asks for."""
+        if not self.config.exists():
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            write_private(self.config, f"HEARTBEAT_INTERVAL={HEARTBEAT_INTERVAL_S}\n")
 
     def enroll(self, token: str) -> str | None:
         """Enrol with the running portal; return why it did not work, or None."""
@@ -64,7 +73,6 @@ class Machine:
             first={
                 "ALLOWED_SERVICES": "*",
                 "ALLOW_REBOOT": "false",
-                "HEARTBEAT_INTERVAL": "15",
             },
             always={"FLEET_URL": self.options.local_url},
         )

@@ -202,6 +202,7 @@ class Portal:
 
     def _start_agent(self, token: str | None) -> None:
         if token is not None:
+            self.machine.prepare()
             problem = self.machine.enroll(token)
             if problem:
                 warn(problem)
