@@ -2,6 +2,8 @@ from common.errors import DomainError
 
 
 class DeviceExists(DomainError):
+    """The device id is taken, and the caller did not prove to be that device."""
+
     code = "device_exists"
 
 
@@ -13,8 +15,12 @@ class EnrollmentRefused(DomainError):
 
 
 class LifecycleForbids(DomainError):
+    """The device is not in a state that allows this."""
+
     code = "lifecycle_forbids"
 
 
 class NameTaken(DomainError):
+    """Something of this kind has the name already."""
+
     code = "name_taken"

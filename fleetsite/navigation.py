@@ -61,7 +61,10 @@ NAVIGATION = [
             active=_under("/admin/devices/device/", "/console/devices/"),
         ),
         _item(
-            "Device groups", "workspaces", "admin:devices_devicegroup_changelist", _may("group.read")
+            "Device groups",
+            "workspaces",
+            "admin:devices_devicegroup_changelist",
+            _may("group.read"),
         ),
         _item(
             "Enrolment tokens",

@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "common.middleware.RequestIdMiddleware",
     "console.middleware.ContentSecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -284,6 +285,8 @@ if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
     raise ImproperlyConfigured(f"LOG_LEVEL is “{LOG_LEVEL}”; allowed: DEBUG, INFO, WARNING, ERROR.")
 LOGGING = logs.logging_config(LOG_LEVEL)
 DJANGO_STRUCTLOG_CELERY_ENABLED = False
+# The proxy makes the id, or passes on the one it was given.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 
 # --- console ---
 UNFOLD = navigation.UNFOLD

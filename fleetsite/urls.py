@@ -5,15 +5,21 @@ from typing import Any
 from allauth.account import views as account_views
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
+from django.db import transaction
 from django.urls import include, path
 from django.views.generic import RedirectView
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from prometheus_client import REGISTRY
 
 from fleetsite import service
+from fleetsite.errors_page import errors_page
+from fleetsite.metrics import FleetCollector
 
 admin.autodiscover()
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+REGISTRY.register(FleetCollector())
 
 api: list[Any] = [
     path("status", service.Status.as_view(), name="service-status"),
@@ -37,8 +43,10 @@ accounts: list[Any] = [
 urlpatterns = [
     path("health", service.health, name="health"),
     path("ready", service.ready, name="ready"),
-    path("metrics", ExportToDjangoView, name="metrics"),
+    # Answers even when the database does not.
+    path("metrics", transaction.non_atomic_requests(ExportToDjangoView), name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/errors", errors_page, name="docs-errors"),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include(api)),
     path("accounts/", include(accounts)),

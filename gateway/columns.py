@@ -68,9 +68,13 @@ def _text_element(text: str) -> bytes:
     return _length(len(data)) + data
 
 
-def binaries(values: Sequence[bytes]) -> Column:
+def binaries(values: Sequence[bytes | None]) -> Column:
     """Return bytea[]."""
-    return _array(_BYTES, 17, [_length(len(value)) + value for value in values])
+    return _array(
+        _BYTES,
+        17,
+        [_NULL if value is None else _length(len(value)) + value for value in values],
+    )
 
 
 def texts(values: Sequence[str | None]) -> Column:

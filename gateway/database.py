@@ -26,6 +26,7 @@ _OPTIONS = (
     " -c synchronous_commit=on -c idle_in_transaction_session_timeout=5000"
     # The statements are look-ups by key whatever the size of the tables on the day of planning.
     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_mergejoin=off"
+    " -c enable_material=off -c enable_hashjoin=off"
 )
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -51,14 +51,23 @@ AWAY = Outcome(503)
 UNSTORABLE = Outcome(422)
 
 
+class Sender(NamedTuple):
+    """Who sends a heartbeat: the SHA-256 of a device token or of an API key, and for whom."""
+
+    token: bytes | None
+    api_key: bytes | None
+    # The device id in the path or the body; None: the device the token belongs to.
+    wanted: str | None
+    # Sent at once, and not kept for later.
+    live: bool
+
+
 class Waiting:
     """One heartbeat on its way into a statement."""
 
     __slots__ = ("beat", "future", "key", "sender", "since")
 
-    def __init__(
-        self, sender: tuple[bytes, bool, str | None, bool], beat: Beat, future: "asyncio.Future[Outcome]"
-    ) -> None:
+    def __init__(self, sender: Sender, beat: Beat, future: "asyncio.Future[Outcome]") -> None:
         self.sender = sender
         self.beat = beat
         self.future = future
@@ -84,16 +93,10 @@ class Gatherer:
     def has_room(self, amount: int = 1) -> bool:
         return len(self._waiting) + amount <= QUEUE_MAX
 
-    def put(
-        self, credential: bytes, by_key: bool, wanted: str | None, live: bool, beat: Beat
-    ) -> "asyncio.Future[Outcome]":
-        """Queue one heartbeat; the future ends when it is stored or cannot be.
-
-        `credential` is the SHA-256 of a device token or (`by_key`) of an API key; `wanted` the id
-        in the path; `live` says that the heartbeat was sent at once and not kept for later.
-        """
+    def put(self, sender: Sender, beat: Beat) -> "asyncio.Future[Outcome]":
+        """Queue one heartbeat; the future ends when it is stored or cannot be."""
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append(Waiting((credential, by_key, wanted, live), beat, future))
+        self._waiting.append(Waiting(sender, beat, future))
         self._arrived.set()
         return future
 
@@ -123,7 +126,7 @@ class Gatherer:
         batch: list[Waiting] = []
         groups: list[int] = []
         left: list[Waiting] = []
-        last: dict[str | bytes, tuple[int, Waiting | None]] = {}
+        last: dict[str | bytes | None, tuple[int, Waiting | None]] = {}
         for position, item in enumerate(self._waiting):
             if len(batch) >= STATEMENT_MAX:
                 left.extend(self._waiting[position:])
@@ -164,18 +167,22 @@ class Gatherer:
 
     def _settle(self, batch: list[Waiting], groups: list[tuple[Any, ...]]) -> None:
         """Tell every heartbeat what became of it; equal answers come as one row."""
-        busy: list[Waiting] = []
-        now = time.monotonic()
-        for status, pending, target, interval, numbers, *_, at in groups:
+        for status, pending, target, interval, numbers, _, _, at in groups:
             items = [batch[number - 1] for number in numbers]
-            if status == 503:
-                busy = [item for item in items if now - (item.since or now) < BUSY_PATIENCE_S]
-                items = [item for item in items if now - (item.since or now) >= BUSY_PATIENCE_S]
             settle(items, Outcome(status, pending, target or None, interval or 60, at))
+        busy = [item for item in batch if not item.future.done()]
         if busy:
-            for item in busy:
-                item.since = item.since or now
-            self._loop.call_later(BUSY_PAUSE_S, self._requeue, busy)
+            self._try_again(busy)
+
+    def _try_again(self, busy: list[Waiting]) -> None:
+        """Queue heartbeats whose device's state is being written; give up after a while."""
+        now = time.monotonic()
+        late = [item for item in busy if item.since and now - item.since > BUSY_PATIENCE_S]
+        settle(late, AWAY)
+        again = [item for item in busy if not item.future.done()]
+        for item in again:
+            item.since = item.since or now
+        self._loop.call_later(BUSY_PAUSE_S, self._requeue, again)
 
     def _requeue(self, busy: list[Waiting]) -> None:
         self._waiting[:0] = busy
@@ -224,6 +231,10 @@ async def _statement(
         await connection.execute(statements.PARTITIONS)
         found = await _run(connection, arrays)
     await _after(connection, found)
+    answered = sum([len(row[4]) for row in found])
+    if answered < len(batch):
+        names = [item.sender[2] for item in batch]
+        await connection.execute(statements.STATE_ROWS, [names])
     return found
 
 
@@ -236,8 +247,8 @@ async def _run(connection: Connection, arrays: list[Any]) -> list[tuple[Any, ...
 
 
 async def _after(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """What is rare: a successor token's first use, a key's last use, a missing state row."""
-    for position, statement in ((5, statements.CONFIRM), (6, statements.KEY_USED), (7, statements.STATE_ROWS)):
+    """What is rare: a successor token's first use, and noting that an API key is used."""
+    for position, statement in ((5, statements.CONFIRM), (6, statements.KEY_USED)):
         ids: list[UUID] = [row[position] for row in rows if row[position] is not None]
         if ids:
             await connection.execute(statement, [ids])

@@ -10,7 +10,7 @@ import msgspec
 from common import limits
 from gateway import refusals, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
-from gateway.gatherer import Gatherer, Outcome
+from gateway.gatherer import Gatherer, Outcome, Sender
 from gateway.heartbeat_shapes import SEQUENCE, TS, Beat, Refused, Unreadable, read_beat, read_json
 from gateway.wire import Asked, Receive, Refusal, Send, answer, read_body as read_bytes, require_json
 
@@ -31,13 +31,13 @@ class Heartbeats:
         gatherer = self._gatherer
         if not gatherer.has_room():
             raise refusals.overloaded()
-        credential, by_key = _credential(asked)
+        token, api_key = _credentials(asked)
         require_json(asked)
         raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
         beat = _beat(raw)[0]
-        outcome = await gatherer.put(credential, by_key, device_id, True, beat)
+        outcome = await gatherer.put(Sender(token, api_key, device_id, live=True), beat)
         if outcome.status != 200:
-            raise _refusal(outcome.status, by_key=by_key)
+            raise _refusal(outcome.status, by_key=token is None)
         await answer(send, asked, self._answer(outcome))
 
     async def status(self, asked: Asked, receive: Receive, send: Send) -> None:
@@ -49,36 +49,37 @@ class Heartbeats:
         require_json(asked)
         raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
         beat, named = _beat(raw)
-        credential = sha256(asked.token).digest()
-        outcome = await self._gatherer.put(credential, False, named, True, beat)
+        sender = Sender(sha256(asked.token).digest(), None, named, live=True)
+        outcome = await self._gatherer.put(sender, beat)
         if outcome.status != 200:
             raise _refusal(outcome.status, by_key=False)
         await answer(send, asked, self._answer(outcome))
 
     async def batch(self, asked: Asked, receive: Receive, send: Send) -> None:
         """POST telemetry/batch: each heartbeat is accepted or rejected for itself."""
-        credential, by_key = _credential(asked)
+        token, api_key = _credentials(asked)
         require_json(asked)
         raw = await read_bytes(asked, receive, limits.BODY_BYTES)
         items = _items(raw)
-        own = await self._sender(credential, by_key=by_key)
+        own = await self._sender(token, api_key)
         if not self._gatherer.has_room(len(items)):
             raise refusals.overloaded()
         results: list[dict[str, Any]] = [{} for _ in items]
         put: list[tuple[int, asyncio.Future[Outcome]]] = []
         for index, beat, device_id in _in_order(items, results, own):
-            put.append((index, self._gatherer.put(credential, by_key, device_id, False, beat)))
+            sender = Sender(token, api_key, device_id, live=False)
+            put.append((index, self._gatherer.put(sender, beat)))
         for index, future in put:
             results[index] = _result(index, (await future).status)
         accepted = sum(result["status"] == "accepted" for result in results)
         body = {"accepted": accepted, "rejected": len(results) - accepted, "results": results}
         await answer(send, asked, _encode(body))
 
-    async def _sender(self, credential: bytes, *, by_key: bool) -> str | None:
+    async def _sender(self, token: bytes | None, api_key: bytes | None) -> str | None:
         """Return the device id of a token, or None for an API key that may send for all."""
 
         async def look(connection: Connection) -> tuple[Any, ...] | None:
-            cursor = await connection.execute(statements.SENDER, [credential, by_key], prepare=True)
+            cursor = await connection.execute(statements.SENDER, [token, api_key], prepare=True)
             return await cursor.fetchone()
 
         try:
@@ -86,8 +87,8 @@ class Heartbeats:
         except DatabaseAway:
             raise refusals.overloaded() from None
         if found is None:
-            raise refusals.unknown_caller(by_key=by_key)
-        if by_key and found[1] not in statements.SENDING_ROLES:
+            raise refusals.unknown_caller(by_key=token is None)
+        if token is None and found[1] not in statements.SENDING_ROLES:
             raise refusals.forbidden()
         return found[0]
 
@@ -98,11 +99,12 @@ class Heartbeats:
         return b"%b%.1f}" % (outcome.head, outcome.interval_s * stretch * (0.9 + 0.2 * _random()))
 
 
-def _credential(asked: Asked) -> tuple[bytes, bool]:
+def _credentials(asked: Asked) -> tuple[bytes | None, bytes | None]:
+    """Return the SHA-256 of the device token or of the API key; the token counts if both came."""
     if asked.token:
-        return sha256(asked.token).digest(), False
+        return sha256(asked.token).digest(), None
     if asked.api_key:
-        return sha256(asked.api_key).digest(), True
+        return None, sha256(asked.api_key).digest()
     raise refusals.no_caller(_HEADERS)
 
 

@@ -15,10 +15,10 @@ _RETIRED = Device.Lifecycle.RETIRED.value
 
 SENDING_ROLES = sorted(POLICY[Action.HEARTBEAT_SEND])
 
-# Name, type and encoder of each column of a gathered statement; the first six say who sends.
+# Name, type and encoder of each column of a gathered statement; the first five say who sends.
 HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
-    ("credential", "bytea", columns.binaries),
-    ("by_key", "boolean", columns.flags),
+    ("token", "bytea", columns.binaries),
+    ("api_key", "bytea", columns.binaries),
     ("wanted", "text", columns.texts),
     ("live", "boolean", columns.flags),
     ("grp", "integer", columns.integers),
@@ -48,25 +48,28 @@ _ARRAYS = ", ".join(
 )
 
 # Who is behind a credential: `t` the token, `k` the API key, `o` the organisation, `d` the device.
-_CREDENTIAL = f"""
+_CREDENTIAL = """
     LEFT JOIN devices_devicetoken t
-           ON NOT r.by_key AND t.sha256 = r.credential AND t.revoked_at IS NULL
+           ON t.sha256 = r.token AND t.revoked_at IS NULL
           AND (t.expires_at IS NULL OR t.expires_at > now())
     LEFT JOIN accounts_apikey k
-           ON r.by_key AND k.sha256 = r.credential AND k.revoked_at IS NULL
+           ON k.sha256 = r.api_key AND k.revoked_at IS NULL
           AND (k.expires_at IS NULL OR k.expires_at > now())
     LEFT JOIN accounts_organization o
            ON o.id = coalesce(t.organization_id, k.organization_id) AND o.is_active
 """
 
-# Outcomes are HTTP statuses; 503 is a device whose state somebody else is writing at the moment.
+# Outcomes are HTTP statuses. A heartbeat that comes back in no row belongs to a device whose
+# state somebody else is writing at the moment, or that has no state row yet.
 HEARTBEATS = f"""
 WITH known AS MATERIALIZED (
-    SELECT r.*, d.id AS device, d.organization_id, d.lifecycle, d.target_version,
+    SELECT r.*, d.id AS device, d.organization_id, d.target_version,
+           d.lifecycle <> '{_PENDING}' AS accepted,
            coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) AS interval_s,
            CASE WHEN d.status_override_until IS NULL OR d.status_override_until > now()
                 THEN nullif(d.status_override, '') END AS override,
-           CASE WHEN r.ts BETWEEN now() - {_TRUST} AND now() + {_TRUST} THEN r.ts ELSE now() END AS at,
+           CASE WHEN r.ts BETWEEN now() - {_TRUST} AND now() + {_TRUST}
+                THEN r.ts ELSE now() END AS at,
            CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use,
            CASE WHEN k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
                 THEN k.id END AS key_use,
@@ -81,37 +84,36 @@ WITH known AS MATERIALIZED (
            ON d.id = coalesce(t.device_id, (SELECT x.id FROM devices_device x
                                              WHERE x.organization_id = k.organization_id
                                                AND x.device_id = r.wanted))
-), chosen AS MATERIALIZED (
-    -- Rows of one group follow each other, so the last one stands for all of them.
-    SELECT DISTINCT ON (device) * FROM known WHERE outcome = 200 ORDER BY device, grp, i DESC
 ), held AS MATERIALIZED (
     -- Nobody waits for a lock here, so gateways cannot block each other, let alone deadlock.
-    SELECT c.*, s.health AS old_health,
+    SELECT n.*, s.health AS old_health,
            CASE WHEN s.at IS NULL THEN true
-                WHEN c.boot_id = '' THEN c.at >= least(s.at, s.last_seen)
-                WHEN c.boot_id = s.boot_id AND c.sequence IS NOT NULL AND s.sequence IS NOT NULL
-                THEN c.sequence > s.sequence
-                WHEN c.boot_id = s.boot_id THEN c.at >= s.at
-                WHEN s.past_boots ? c.boot_id THEN false
+                WHEN n.boot_id = '' THEN n.at >= least(s.at, s.last_seen)
+                WHEN n.boot_id = s.boot_id AND n.sequence IS NOT NULL AND s.sequence IS NOT NULL
+                THEN n.sequence > s.sequence
+                WHEN n.boot_id = s.boot_id THEN n.at >= s.at
+                WHEN s.past_boots ? n.boot_id THEN false
                 -- No heartbeat is younger than its receipt: a clock that ran ahead counts as that.
-                ELSE c.at > least(s.at, s.last_seen) END AS newer
-      FROM chosen c JOIN devices_devicestate s ON s.device_id = c.device
+                ELSE n.at > least(s.at, s.last_seen) END AS newer
+      FROM known n JOIN devices_devicestate s ON s.device_id = n.device
+     WHERE n.outcome = 200
        FOR NO KEY UPDATE OF s SKIP LOCKED
 ), decided AS MATERIALIZED (
-    SELECT h.*, coalesce(h.override, CASE WHEN h.newer OR h.old_health IN ('offline', 'unknown')
-                                          THEN h.health ELSE h.old_health END) AS new_health
-      FROM held h
+    -- Rows of one group follow each other, so the last one stands for all of them; another group
+    -- of the same device has to wait for the next statement.
+    SELECT h.*, h.grp = first_value(h.grp) OVER latest AS mine, row_number() OVER latest = 1 AS last,
+           coalesce(h.override, CASE WHEN h.newer OR h.old_health IN ('offline', 'unknown')
+                                     THEN h.health ELSE h.old_health END) AS new_health
+      FROM held h WINDOW latest AS (PARTITION BY h.device ORDER BY h.grp, h.i DESC)
 ), stored AS (
     INSERT INTO devices_heartbeat (
            device_id, organization_id, at, received_at, boot_id, sequence, health, version, commit,
            uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb, temperature_c,
            containers_running, containers_failed, metrics, status, errors)
-    SELECT n.device, n.organization_id, n.at, now(), n.boot_id, coalesce(n.sequence, 0), n.health,
-           n.version, n.commit, n.uptime_seconds, n.cpu_percent, n.mem_percent, n.disk_percent,
-           n.disk_free_gb, n.temperature_c, n.containers_running, n.containers_failed, n.metrics,
-           n.status, n.errors
-      FROM known n JOIN decided w ON w.device = n.device AND w.grp = n.grp
-     WHERE n.outcome = 200 AND n.lifecycle <> '{_PENDING}'
+    SELECT device, organization_id, at, now(), boot_id, coalesce(sequence, 0), health, version,
+           commit, uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb,
+           temperature_c, containers_running, containers_failed, metrics, status, errors
+      FROM decided WHERE mine AND accepted
     ON CONFLICT DO NOTHING
 ), told AS (
     INSERT INTO devices_deviceevent (
@@ -127,7 +129,7 @@ WITH known AS MATERIALIZED (
            jsonb_build_object('from', old_health, 'to', new_health)
       FROM decided,
            lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') AS ms
-     WHERE new_health <> old_health AND lifecycle <> '{_PENDING}'
+     WHERE last AND accepted AND new_health <> old_health
 ), moved AS (
     UPDATE devices_devicestate s SET
            last_seen = greatest(s.last_seen, now()),
@@ -149,8 +151,8 @@ WITH known AS MATERIALIZED (
            agent_version = CASE WHEN w.newer AND w.agent_version <> '' THEN w.agent_version
                                 ELSE s.agent_version END,
            commit = CASE WHEN w.newer AND w.commit <> '' THEN w.commit ELSE s.commit END,
-           last_convergence = CASE WHEN w.newer THEN coalesce(w.last_convergence, s.last_convergence)
-                                   ELSE s.last_convergence END,
+           last_convergence = CASE WHEN w.newer AND w.last_convergence IS NOT NULL
+                                   THEN w.last_convergence ELSE s.last_convergence END,
            uptime_seconds = CASE WHEN w.newer THEN w.uptime_seconds ELSE s.uptime_seconds END,
            cpu_percent = CASE WHEN w.newer THEN w.cpu_percent ELSE s.cpu_percent END,
            mem_percent = CASE WHEN w.newer THEN w.mem_percent ELSE s.mem_percent END,
@@ -164,19 +166,20 @@ WITH known AS MATERIALIZED (
            metrics = CASE WHEN w.newer THEN coalesce(w.metrics, '{{}}') ELSE s.metrics END,
            status = CASE WHEN w.newer THEN coalesce(w.status, '{{}}') ELSE s.status END,
            errors = CASE WHEN w.newer THEN coalesce(w.errors, '[]') ELSE s.errors END
-      FROM decided w WHERE s.device_id = w.device
+      FROM decided w WHERE w.last AND s.device_id = w.device
 )
-SELECT CASE WHEN n.outcome = 200 AND w.device IS NULL THEN 503 ELSE n.outcome END,
-       CASE WHEN n.lifecycle <> '{_PENDING}' THEN
+SELECT 200, CASE WHEN accepted THEN
             (SELECT count(*) FROM commands_command c
               WHERE c.device_id = w.device AND c.status = '{_QUEUED}' AND c.expires_at > now())
             ELSE 0 END::integer,
-       n.target_version, n.interval_s, array_agg(n.i::integer),
-       n.first_use, n.key_use,
-       CASE WHEN n.outcome = 200 AND w.device IS NULL THEN n.device END, now()
-  FROM known n LEFT JOIN decided w ON w.device = n.device AND w.grp = n.grp
- GROUP BY 1, 2, 3, 4, 6, 7, 8
-"""
+       target_version, interval_s, array_agg(i::integer), first_use, key_use, now()
+  FROM decided w WHERE mine
+ GROUP BY 2, 3, 4, 6, 7
+UNION ALL
+SELECT outcome, 0, '', 0, array_agg(i::integer), first_use, key_use, now()
+  FROM known WHERE outcome <> 200
+ GROUP BY 1, 6, 7
+"""  # noqa: S608 - only constants of this module are put in
 
 PARTITIONS = "SELECT devices_heartbeat_partitions((now() AT TIME ZONE 'UTC')::date - 1, 4)"
 
@@ -207,7 +210,7 @@ INSERT INTO devices_devicestate (
        device_id, organization_id, health, boot_id, past_boots, version, agent_version, commit,
        metrics, status, errors, flaps)
 SELECT id, organization_id, 'unknown', '', '[]', '', '', '', '{}', '{}', '[]', 0
-  FROM devices_device WHERE id = ANY (%s)
+  FROM devices_device WHERE device_id = ANY (%s)
 ON CONFLICT DO NOTHING
 """
 
@@ -239,22 +242,22 @@ WITH who AS MATERIALIZED (
 SELECT w.device, w.matches, w.may, w.first_use,
        t.id, t.kind, t.payload::text, t.attempt, t.lease_expires_at, t.expires_at
   FROM who w LEFT JOIN taken t ON true ORDER BY t.priority DESC, t.id
-"""
+"""  # noqa: S608
 
 # Which of these devices have something to claim: the net below the notifications.
 WAKEABLE = f"""
 SELECT DISTINCT c.device_id FROM commands_command c
  WHERE c.device_id = ANY (%s) AND c.status = '{_QUEUED}' AND c.expires_at > now()
-"""
+"""  # noqa: S608
 
 # Who sends a batch: the device of a token, or the role of an API key.
 SENDER = f"""
 SELECT d.device_id, k.role, coalesce(d.lifecycle, '')
-  FROM (SELECT %s::bytea AS credential, %s::boolean AS by_key) r
+  FROM (SELECT %s::bytea AS token, %s::bytea AS api_key) r
 {_CREDENTIAL}
   LEFT JOIN devices_device d ON d.id = t.device_id
  WHERE o.id IS NOT NULL AND d.lifecycle IS DISTINCT FROM '{_RETIRED}'
-"""
+"""  # noqa: S608
 
 PULSE = """
 INSERT INTO devices_servicepulse AS p (name, since, at) VALUES ('gateway', now(), now())

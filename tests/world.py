@@ -16,7 +16,13 @@ from guardian.shortcuts import assign_perm
 
 from accounts.models import ApiKey, Membership, Organization, User
 from accounts.policy import Role
-from accounts.tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from accounts.services.sign_in import tokens_issue
+from accounts.tests.factories import (
+    PASSWORD,
+    MembershipFactory,
+    OrganizationFactory,
+    UserFactory,
+)
 from audit import services as audit
 from audit.models import AuditEntry
 from commands.models import Command, SupportBundle
@@ -28,7 +34,6 @@ from devices.models import (
     Device,
     DeviceEvent,
     DeviceGroup,
-    DeviceToken,
     EnrollmentToken,
     Heartbeat,
 )
@@ -36,6 +41,7 @@ from devices.tests.factories import DeviceFactory, group_of
 
 # What a set's values are called in paths, queries and bodies.
 Names = dict[str, str]
+SECRETS = ("password", "refresh", "enrollment_secret")
 
 
 @dataclass
@@ -71,8 +77,11 @@ def organization_rows(word: str) -> Rows:
         "user_email": member.user.email,
         "membership_id": str(member.pk),
         "api_key_id": str(_api_key(rows).pk),
-        "enrollment_token_id": str(_enrollment_token(rows).pk),
+        "password": PASSWORD,
+        "refresh": tokens_issue(user=member.user, now=clock.now()).refresh,
+        "enrollment_secret": f"et_{secret_token()}",
     }
+    rows.names["enrollment_token_id"] = str(_enrollment_token(rows).pk)
     rows.ids.append(str(organization.pk))
     _note(rows)
     return rows
@@ -117,6 +126,7 @@ def device_rows(organization: Organization, word: str) -> Rows:
         "group_name": group.name,
         "tag": device.tags[0],
         "role": device.role,
+        "new_device_id": f"{word}-new",
         "word": word,
     }
     rows.ids += [str(device.pk), str(pending.pk), str(group.pk)]
@@ -224,7 +234,7 @@ def _enrollment_token(rows: Rows) -> EnrollmentToken:
         name=f"{rows.word} token",
         group=DeviceGroup.objects.get(pk=rows.names["group_id"]),
         prefix=f"et_{rows.word}",
-        sha256=secret_digest(secret_token()),
+        sha256=secret_digest(rows.names["enrollment_secret"]),
         expires_at=clock.now() + timedelta(hours=1),
         created_by=f"{rows.word} author",
     )
@@ -246,26 +256,21 @@ def _note(rows: Rows) -> None:
     rows.ids.append(str(entry.pk))
 
 
-def device_token(device: Device) -> str:
-    """Give a device a token in use; return its secret."""
-    secret = secret_token()
-    DeviceToken.objects.create(
-        organization=device.organization,
-        device=device,
-        sha256=secret_digest(secret),
-        confirmed_at=clock.now(),
-    )
-    return secret
+def stranger_names(rows: Rows) -> Names:
+    """Return how somebody names these rows who holds none of their secrets."""
+    secrets = {name: value for name, value in absent_names(rows.names).items() if name in SECRETS}
+    return {**rows.names, **secrets}
 
 
 def absent_names(like: Names) -> Names:
     """Return names of the same shape that name nothing."""
     word = like["word"]
     other = "".join(chr((ord(letter) - 97 + 5) % 26 + 97) for letter in word)
-    return {
+    names = {
         name: str(uuid7()) if _is_id(value) else value.replace(word, other)
         for name, value in like.items()
     }
+    return names | {name: f"{other}-{secret_token()}" for name in SECRETS if name in like}
 
 
 def _is_id(value: str) -> bool:

@@ -7,6 +7,8 @@ from common.errors import DomainError
 
 
 class TooManyAttempts(DomainError):
+    """Too many tries within the hour; `Retry-After` says when to come back."""
+
     code = "too_many_attempts"
     http_status = 429
 

@@ -1,9 +1,9 @@
 import pytest
-
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from accounts.tests.factories import member
 from audit.models import AuditEntry
+from common import db
 from conftest import api_of
 from devices.models import Device
 from devices.services.groups import group_grant
@@ -156,10 +156,9 @@ def test_retiring_twice_is_refused(admin_api, device):
 def test_the_database_refuses_a_member_of_two_organisations(device, stranger):
     foreign_group = group_of(stranger.organization)
 
+    db.execute("SET CONSTRAINTS ALL IMMEDIATE")
     with pytest.raises(IntegrityError), transaction.atomic():
         group_of(stranger.organization, device, name="trap")
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     assert foreign_group.devices.count() == 0
 

@@ -1,0 +1,29 @@
+"""One filled database for a whole module: built once, every test inside undone, gone at the end."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import override_settings
+
+from tests.identities import World, build_world
+from tests.world import rolled_back
+
+
+@pytest.fixture(scope="module")
+def world(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """Two organisations and who calls, in one transaction that never ends well."""
+    media = override_settings(MEDIA_ROOT=tmp_path_factory.mktemp("media"))
+    with django_db_blocker.unblock(), media, transaction.atomic():
+        yield build_world()
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def undone(world: World) -> Iterator[World]:
+    """The filled database; what the test does to it is undone."""
+    with rolled_back():
+        yield world
