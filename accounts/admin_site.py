@@ -106,6 +106,12 @@ class PortalAdminSite(UnfoldAdminSite):
         """Leave it to the account pages, which ask for the present password."""
         return redirect("account_change_password")
 
+    def search(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Find nothing: the theme keeps what it finds for a person, not for an organisation."""
+        return HttpResponse()
+
     def app_index(
         self,
         request: HttpRequest,

@@ -8,40 +8,9 @@ from unfold.widgets import (
 )
 
 from common import limits
-from devices.models import Device, DeviceGroup
+from devices.models import DeviceGroup
 
-HOURS_MAX = 30 * 24
 TTL_CHOICES = [(3_600, "1 hour"), (86_400, "1 day"), (7 * 86_400, "7 days"), (30 * 86_400, "30 days")]
-
-
-class ReasonForm(forms.Form):
-    """Why; the log keeps it."""
-
-    reason = forms.CharField(
-        max_length=limits.LINE_CHARS, required=False, widget=UnfoldAdminTextInputWidget()
-    )
-
-
-class StatusForm(forms.Form):
-    """The health a device is shown with, whatever it reports."""
-
-    status = forms.ChoiceField(
-        label="Show as",
-        choices=[("", "What the device reports"), *Device.Health.choices],
-        required=False,
-        widget=UnfoldAdminSelectWidget(),
-    )
-    reason = forms.CharField(
-        max_length=limits.LINE_CHARS, required=False, widget=UnfoldAdminTextInputWidget()
-    )
-    hours = forms.IntegerField(
-        label="For hours",
-        min_value=1,
-        max_value=HOURS_MAX,
-        required=False,
-        widget=UnfoldAdminIntegerFieldWidget(),
-        help_text="Empty: until it is lifted.",
-    )
 
 
 class EnrollForm(forms.Form):

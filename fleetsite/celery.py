@@ -27,4 +27,5 @@ app.conf.beat_schedule = {
     "devices-mark-offline": _every("devices.tasks.devices_mark_offline", 5),
     "commands-expire": _every("commands.tasks.commands_expire", 10),
     "partitions-keep": _every("devices.tasks.partitions_keep", 3600),
+    "accounts-tidy": _every("accounts.tasks.accounts_tidy", 3600),
 }

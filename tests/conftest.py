@@ -1,5 +1,9 @@
-"""One filled database for a whole module: built once, every test inside undone, gone at the end."""
+"""One filled database for a whole module: built once, every test inside undone, gone at the end.
 
+The modules that use it carry the mark `django_db`, which undoes what each test does.
+"""
+
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +12,6 @@ from django.db import transaction
 from django.test import override_settings
 
 from tests.identities import World, build_world
-from tests.world import rolled_back
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +20,12 @@ def world(
 ) -> Iterator[World]:
     """Two organisations and who calls, in one transaction that never ends well."""
     media = override_settings(MEDIA_ROOT=tmp_path_factory.mktemp("media"))
-    with django_db_blocker.unblock(), media, transaction.atomic():
-        yield build_world()
-        transaction.set_rollback(True)
+    # Thousands of requests: their log lines would cost more than they tell.
+    logging.disable(logging.WARNING)
+    try:
+        with django_db_blocker.unblock(), media, transaction.atomic():
+            yield build_world()
+            transaction.set_rollback(True)
+    finally:
+        logging.disable(logging.NOTSET)
 
-
-@pytest.fixture
-def undone(world: World) -> Iterator[World]:
-    """The filled database; what the test does to it is undone."""
-    with rolled_back():
-        yield world

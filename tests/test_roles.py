@@ -9,6 +9,8 @@ from tests.identities import NAMES, Identity, World
 from tests.routes import OPERATIONS, Operation, api_routes
 from tests.world import rolled_back
 
+pytestmark = pytest.mark.django_db
+
 CALLERS = [name for name in NAMES if name != "stranger"]
 ROUTES = api_routes()
 # Doors of those who have no right yet.

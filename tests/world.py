@@ -111,17 +111,18 @@ def device_rows(organization: Organization, word: str) -> Rows:
         state__errors=[f"{word} error"],
     )
     rows = Rows(word=word, organization=organization, device=device)
-    group = group_of(organization, device, name=f"{word} group")
     pending = DeviceFactory(
         organization=organization,
         device_id=f"{word}-pending",
         name=f"{word} pending",
         lifecycle=Device.Lifecycle.PENDING,
     )
+    group = group_of(organization, device, pending, name=f"{word} group")
     rows.names = {
         "device_id": device.device_id,
         "device_pk": str(device.pk),
         "pending_device_id": pending.device_id,
+        "pending_device_pk": str(pending.pk),
         "group_id": str(group.pk),
         "group_name": group.name,
         "tag": device.tags[0],

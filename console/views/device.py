@@ -1,10 +1,9 @@
 """The page of a device: overview, heartbeats, commands, events, audit."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 
@@ -13,8 +12,8 @@ from accounts.principals import Principal
 from audit.models import AuditEntry
 from commands.models import OPEN, Command
 from common import clock
-from console.forms import ReasonForm, StatusForm
 from console.views.base import allowed, page, visible
+from devices.admin.head import device_head
 from devices.models import Device, DeviceEvent, Heartbeat
 from devices.selectors import metric_buckets
 from governance.admin import changes
@@ -23,14 +22,6 @@ SHOWN = 100
 CHARTED = ["cpu_percent", "mem_percent", "disk_percent", "temperature_c"]
 # Hours shown, and the step of the averages in seconds.
 SPANS = {1: 30, 6: 120, 24: 600, 168: 3_600}
-TABS = [
-    ("overview", "Overview", "console:device"),
-    ("heartbeats", "Heartbeats", "console:device-heartbeats"),
-    ("commands", "Commands", "console:device-commands"),
-    ("events", "Events", "console:device-events"),
-    ("audit", "Audit", "console:device-audit"),
-]
-
 
 def find(request: HttpRequest, pk: UUID) -> tuple[Principal, Device]:
     """Return whoever asks and the device they may see, or 404."""
@@ -39,42 +30,11 @@ def find(request: HttpRequest, pk: UUID) -> tuple[Principal, Device]:
     return principal, visible(rows, principal, pk)
 
 
-def header(principal: Principal, device: Device, tab: str) -> dict[str, Any]:
-    """Return what the head of every tab shows: identity, verbs, tabs."""
-    here = principal.organization is not None
-
-    def may(action: Action) -> bool:
-        return here and principal.may(action)
-
-    tabs = [one for one in TABS if one[0] != "audit" or principal.may(Action.AUDIT_READ)]
-    return {
-        "device": device,
-        "state": device.state,
-        "tab": tab,
-        "tabs": tabs,
-        "title": device.device_id,
-        "content_title": device.device_id,
-        "model_admin": admin.site.get_model_admin(Device),
-        "may_update": may(Action.DEVICE_UPDATE) and not device.is_retired,
-        "may_command": may(Action.COMMAND_CREATE)
-        and device.lifecycle in {Device.Lifecycle.ACTIVE, Device.Lifecycle.QUARANTINED},
-        "may_accept": may(Action.DEVICE_ACCEPT) and device.lifecycle == Device.Lifecycle.PENDING,
-        "may_retire": may(Action.DEVICE_RETIRE) and not device.is_retired,
-        "reason_form": ReasonForm(),
-        "status_form": StatusForm(
-            initial={
-                "status": device.status_override,
-                "reason": device.status_override_reason,
-            }
-        ),
-    }
-
-
 def overview(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The latest state, the last hours as a chart, and what the device is."""
     principal, device = find(request, pk)
     context = {
-        **header(principal, device, "overview"),
+        **device_head(principal, device, "overview"),
         **_live(principal, device),
         "groups": device.groups.visible_to(principal).order_by("name"),
         "spans": SPANS,
@@ -107,33 +67,32 @@ def live(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def chart(request: HttpRequest, pk: UUID) -> JsonResponse:
-    """Return the averages of the last hours as columns: seconds since the epoch, then metrics."""
+    """Return the averages of the last hours as columns: seconds since the epoch, then metrics.
+
+    A step without a heartbeat is null, so that silence shows as a gap.
+    """
     _principal, device = find(request, pk)
     asked = request.GET.get("hours", "")
     hours = int(asked) if asked.isdigit() and int(asked) in SPANS else 6
+    interval = device.heartbeat_interval_s or device.organization.heartbeat_interval_s
+    step = max(SPANS[hours], 2 * interval)
     now = clock.now()
-    columns: dict[str, dict[int, float]] = {}
+    end = int(now.timestamp())
+    first = (end - hours * 3_600) // step * step
+    moments = range(first, end + 1, step)
+    series: dict[str, list[float | None]] = {}
     for metric in CHARTED:
         buckets = metric_buckets(
             device=device,
             metric=metric,
-            start=now - timedelta(hours=hours),
+            start=datetime.fromtimestamp(first, UTC),
             end=now,
-            step=timedelta(seconds=SPANS[hours]),
+            step=timedelta(seconds=step),
         )
-        columns[metric] = {int(one["at"].timestamp()): round(one["avg"], 1) for one in buckets}
-    moments = sorted(set().union(*columns.values()))
+        found = {int(one["at"].timestamp()): round(one["avg"], 1) for one in buckets}
+        series[metric] = [found.get(moment) for moment in moments]
     return JsonResponse(
-        {
-            "at": moments,
-            "step": SPANS[hours],
-            "from": int(now.timestamp()) - hours * 3_600,
-            "to": int(now.timestamp()),
-            "series": {
-                name: [values.get(moment) for moment in moments]
-                for name, values in columns.items()
-            },
-        }
+        {"at": list(moments), "from": first, "to": end, "step": step, "series": series}
     )
 
 
@@ -141,7 +100,7 @@ def heartbeats(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The newest heartbeats."""
     principal, device = find(request, pk)
     rows = Heartbeat.objects.filter(device=device).order_by("-at")[:SHOWN]
-    context = {**header(principal, device, "heartbeats"), "rows": rows, "shown": SHOWN}
+    context = {**device_head(principal, device, "heartbeats"), "rows": rows, "shown": SHOWN}
     return page(request, "console/device/heartbeats.html", context)
 
 
@@ -158,7 +117,7 @@ def _commands(principal: Principal, device: Device) -> dict[str, Any]:
 def commands(request: HttpRequest, pk: UUID) -> HttpResponse:
     """What the device was told to do."""
     principal, device = find(request, pk)
-    context = {**header(principal, device, "commands"), **_commands(principal, device)}
+    context = {**device_head(principal, device, "commands"), **_commands(principal, device)}
     return page(request, "console/device/commands.html", context)
 
 
@@ -173,7 +132,7 @@ def events(request: HttpRequest, pk: UUID) -> HttpResponse:
     """What happened to the device."""
     principal, device = find(request, pk)
     rows = DeviceEvent.objects.visible_to(principal).filter(device=device).order_by("-at")[:SHOWN]
-    context = {**header(principal, device, "events"), "rows": rows, "shown": SHOWN}
+    context = {**device_head(principal, device, "events"), "rows": rows, "shown": SHOWN}
     return page(request, "console/device/events.html", context)
 
 
@@ -186,7 +145,7 @@ def audit(request: HttpRequest, pk: UUID) -> HttpResponse:
         {"entry": entry, "changes": changes(entry)} for entry in entries.order_by("-at")[:SHOWN]
     ]
     context = {
-        **header(principal, device, "audit"),
+        **device_head(principal, device, "audit"),
         "rows": rows,
         "shown": SHOWN,
         "explorer": not principal.limited,

@@ -14,8 +14,8 @@ from accounts.policy import Action
 from accounts.principals import Principal
 from common import clock
 from common.errors import DomainError
-from console.forms import ReasonForm, StatusForm
 from console.views.base import allowed, safe_next, visible
+from devices.admin.forms import ReasonForm, StatusForm
 from devices.models import Device
 from devices.services import registry
 

@@ -23,6 +23,7 @@ from devices.admin import filters
 from devices.admin.bulk import DeviceVerbs
 from devices.admin.export import DeviceResource
 from devices.admin.forms import DeviceForm
+from devices.admin.head import device_head
 from devices.models import Device, DeviceGroup
 from devices.services import registry
 
@@ -164,6 +165,16 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
         form = super().get_form(request, obj, change, **kwargs)
         form.group_choices = DeviceGroup.objects.visible_to(principal_of(request)).order_by("name")
         return form
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Put the head of the device's pages above the form."""
+        device = context.get("original")
+        if device is not None:
+            head = device_head(principal_of(request), device, "settings")
+            context |= {name: value for name, value in head.items() if name not in context}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def service_update(self, request: HttpRequest, obj: Device, changes: dict[str, Any]) -> None:
         groups = changes.pop("member_of", None)

@@ -6,7 +6,9 @@ from typing import Any
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -14,6 +16,8 @@ from unfold.widgets import (
 from common import limits
 from common.parsers import check_json
 from devices.models import Device, DeviceGroup
+
+HOURS_MAX = 30 * 24
 
 
 class TagsField(SimpleArrayField):
@@ -91,6 +95,28 @@ class ReasonForm(forms.Form):
         required=False,
         widget=UnfoldAdminTextInputWidget(),
         help_text="Appears in the device's history and in the audit log.",
+    )
+
+
+class StatusForm(forms.Form):
+    """The health a device is shown with, whatever it reports."""
+
+    status = forms.ChoiceField(
+        label="Show as",
+        choices=[("", "What the device reports"), *Device.Health.choices],
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+    )
+    reason = forms.CharField(
+        max_length=limits.LINE_CHARS, required=False, widget=UnfoldAdminTextInputWidget()
+    )
+    hours = forms.IntegerField(
+        label="For hours",
+        min_value=1,
+        max_value=HOURS_MAX,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="Empty: until it is lifted.",
     )
 
 

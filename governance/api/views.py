@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from accounts.api.base import PortalView
 from accounts.policy import Action
 from audit.models import AuditEntry
+from common.errors import NotAllowed
 from common.paging import Cursors
 from common.streaming import streamed_file
 from governance import services
@@ -19,7 +20,20 @@ from governance.api.filters import AuditFilter
 from governance.api.serializers import AuditEntryOutput
 
 
-class Audits(PortalView, ListAPIView[AuditEntry]):
+class AuditView(PortalView):
+    """Base of the log's endpoints."""
+
+    def check_permissions(self, request: Request) -> None:
+        """Keep out people limited to some groups: the log tells of every device."""
+        super().check_permissions(request)
+        if self.principal.limited:
+            raise NotAllowed(
+                "The audit log tells of every device, and your account is limited to some groups."
+                " Ask an admin of the organisation."
+            )
+
+
+class Audits(AuditView, ListAPIView[AuditEntry]):
     """Who did what."""
 
     actions = {"GET": Action.AUDIT_READ}
@@ -40,7 +54,7 @@ class Audits(PortalView, ListAPIView[AuditEntry]):
         return super().get(request, *args, **kwargs)
 
 
-class AuditsCsv(PortalView):
+class AuditsCsv(AuditView):
     """The log as a file that can be verified without the portal."""
 
     actions = {"GET": Action.AUDIT_READ}

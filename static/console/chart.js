@@ -39,8 +39,7 @@ document.addEventListener("DOMContentLoaded", () => {
           scale: line.scale,
           stroke: isDark() ? line.dark : line.light,
           width: 1.75,
-          points: { show: data.at.length < 3 },
-          gaps: undefined,
+          points: { show: false },
         })),
       ],
       hooks: { setCursor: [showValues] },
@@ -61,13 +60,14 @@ document.addEventListener("DOMContentLoaded", () => {
   const draw = () => {
     plot?.destroy();
     plot = null;
-    place.querySelector(".fp-empty").hidden = data.at.length > 0;
+    const empty = Object.values(data.series).every((values) => values.every((value) => value === null));
+    place.querySelector(".fp-empty").hidden = !empty;
     document.querySelectorAll("[data-line]").forEach((label) => {
       const line = LINES.find((one) => one.name === label.dataset.line);
       label.style.setProperty("--line", isDark() ? line.dark : line.light);
       label.hidden = !data.series[line.name].some((value) => value !== null);
     });
-    if (data.at.length === 0) return;
+    if (empty) return;
     plot = new uPlot(options(), [data.at, ...LINES.map((line) => data.series[line.name])], place);
   };
 
