@@ -58,6 +58,12 @@ class OrganizationAdmin(TenantModelAdmin):
     search_fields = ["name", "slug"]
     ordering = ["name"]
     readonly_fields = ["slug", "created_at"]
+    labels: ClassVar[dict[str, str]] = {
+        "allow_self_enrollment": "Self-enrolment",
+        "heartbeat_interval_s": "Heartbeat every (s)",
+        "command_poll_interval_s": "Look for commands every (s)",
+        "heartbeat_retention_days": "Keep heartbeats for (days)",
+    }
     fieldsets = [
         (None, {"fields": ["name", "slug"]}),
         (
@@ -72,6 +78,12 @@ class OrganizationAdmin(TenantModelAdmin):
             },
         ),
     ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Name the fields as people do."""
+        return super().get_form(request, obj, change, labels=self.labels, **kwargs)
 
     def service_update(
         self, request: HttpRequest, obj: Organization, changes: dict[str, Any]
@@ -111,7 +123,7 @@ class NewMemberForm(forms.ModelForm):
 class MemberForm(forms.ModelForm):
     """What a person is here."""
 
-    granted = forms.ModelMultipleChoiceField(
+    granted: Any = forms.ModelMultipleChoiceField(
         label="Granted device groups",
         queryset=None,
         required=False,
@@ -130,7 +142,8 @@ class MemberForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "granted" in self.fields:
-            self.fields["granted"].queryset = self.granted_choices
+            field: Any = self.fields["granted"]
+            field.queryset = self.granted_choices
             self.initial["granted"] = self.granted_now
 
 
@@ -219,7 +232,8 @@ class MembershipAdmin(TenantModelAdmin):
         """Show a new person's first password; a known person has theirs."""
         password = getattr(obj, SECRET, None)
         if password is None:
-            return super().response_add(request, obj, post_url_continue)
+            answer: HttpResponse = super().response_add(request, obj, post_url_continue)
+            return answer
         email = request.POST.get("email", "")
         return show_once(
             self,

@@ -1,4 +1,4 @@
-"""The admin as the console: rows through `visible_to`, rights from the policy table, writes by services."""
+"""The admin as the console: rows by `visible_to`, rights by the policy, writes by services."""
 
 from functools import update_wrapper
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.sites import UnfoldAdminSite
+from unfold.views import ChangeList
 
 from accounts.policy import Action
 from accounts.principals import Principal
@@ -59,7 +60,7 @@ class PortalAdminSite(UnfoldAdminSite):
             return False
         return principal.role is not None or bool(request.user.is_superuser)
 
-    def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Refuse a query no column could hold, before anything reads it."""
         inner = super().admin_view(view, cacheable)
 
@@ -127,7 +128,18 @@ class BoundedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return int(self.object_list[:COUNT_MAX].count())
+        rows: Any = self.object_list[:COUNT_MAX]
+        return int(rows.count())
+
+
+class PortalChangeList(ChangeList):
+    """A list that does not offer to show all when nothing is narrowed."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Spare the unfiltered list the second count the theme compares with."""
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
 
 
 class VisibleRelatedFilter(RelatedDropdownFilter):
@@ -155,12 +167,11 @@ class TenantModelAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_filter_submit = True
-    list_fullwidth = True
     save_as = False
     warn_unsaved_form = True
 
     def holds(self, request: HttpRequest, verb: str) -> bool:
-        """Say whether the person's role holds the right for `verb`; acting needs one organisation."""
+        """Say whether the role holds the right for `verb`; acting needs one organisation."""
         principal: Principal | None = getattr(request, "principal", None)
         if principal is None or verb not in self.rights:
             return False
@@ -185,13 +196,27 @@ class TenantModelAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Rows the person may see; a model without `visible_to` is an error, not a leak."""
-        return super().get_queryset(request).visible_to(principal_of(request))
+        rows: models.QuerySet[Any] = super().get_queryset(request).visible_to(principal_of(request))
+        return rows
 
     def get_field_queryset(
         self, db: str | None, db_field: Any, request: HttpRequest
     ) -> models.QuerySet[Any]:
         """Narrow what foreign-key and many-to-many fields offer and accept."""
-        return db_field.remote_field.model._default_manager.visible_to(principal_of(request))
+        manager = db_field.remote_field.model._default_manager
+        rows: models.QuerySet[Any] = manager.visible_to(principal_of(request))
+        return rows
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PortalChangeList
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Offer one way to save."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         """Give every filter over a relation the narrowed choices."""
@@ -213,7 +238,7 @@ class TenantModelAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show or save the form; a refusal of the service undoes everything and becomes a message."""
+        """Show or save the form; a refusal undoes everything and becomes a message."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except DomainError as refusal:
@@ -266,17 +291,24 @@ class TenantModelAdmin(ModelAdmin):
     def log_deletions(self, *_args: Any) -> None:
         """See log_addition."""
 
+    def absent(self, request: HttpRequest, object_id: object) -> HttpResponse:
+        """Answer for a row that is not there or not theirs: both the same."""
+        answer: HttpResponse = self._get_obj_does_not_exist_redirect(
+            request, self.opts, str(object_id)
+        )
+        return answer
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
         """Lead to the entries of the audit log about the row."""
         row = self.get_object(request, object_id)
         if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.absent(request, object_id)
         return HttpResponseRedirect(audit_url(row))
 
 
 def audit_url(row: models.Model) -> str:
     """Return the address of the audit log's entries about a row."""
-    query = urlencode({"target_type": row._meta.model_name, "target_id": str(row.pk)})
+    query = urlencode({"target_type": row._meta.model_name or "", "target_id": str(row.pk)})
     return f"{reverse('admin:audit_auditentry_changelist')}?{query}"

@@ -138,6 +138,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
+    def get_full_name(self) -> str:
+        """The person's name, or their address."""
+        return self.name or self.email
+
     @property
     def is_staff(self) -> bool:
         """Everybody with an account works in the console; roles decide on what."""
@@ -168,9 +172,12 @@ class Membership(models.Model):
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_known"),
         ]
+        verbose_name = "member"
+        verbose_name_plural = "people"
 
     def __str__(self) -> str:
-        return f"{self.role} ({self.user_id})"
+        user = self._state.fields_cache.get("user")  # what is not loaded is not fetched for this
+        return f"{self.role} ({user.email if user else self.user_id})"
 
 
 class ApiKey(models.Model):

@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 _STEPS = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")]
 _FRESH_S = 5
 

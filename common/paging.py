@@ -3,10 +3,15 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import NotFound
+from rest_framework.filters import SearchFilter
 from rest_framework.pagination import CursorPagination, PageNumberPagination
 
 from common import limits
+
+# What narrows a list with cursors. Its order is fixed: a cursor is a place in it.
+CURSOR_FILTERS: list[Any] = [DjangoFilterBackend, SearchFilter]
 
 
 class Pages(PageNumberPagination):

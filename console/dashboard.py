@@ -94,6 +94,5 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "pulses": pulses(now),
         "may_enroll": principal.organization is not None
         and principal.may(Action.ENROLLMENT_TOKEN_MANAGE),
-        "may_accept": principal.organization is not None
-        and principal.may(Action.DEVICE_ACCEPT),
+        "may_accept": principal.organization is not None and principal.may(Action.DEVICE_ACCEPT),
     }

@@ -10,7 +10,12 @@ from unfold.widgets import (
 from common import limits
 from devices.models import DeviceGroup
 
-TTL_CHOICES = [(3_600, "1 hour"), (86_400, "1 day"), (7 * 86_400, "7 days"), (30 * 86_400, "30 days")]
+TTL_CHOICES = [
+    (3_600, "1 hour"),
+    (86_400, "1 day"),
+    (7 * 86_400, "7 days"),
+    (30 * 86_400, "30 days"),
+]
 
 
 class EnrollForm(forms.Form):

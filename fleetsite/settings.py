@@ -163,6 +163,10 @@ ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_RATE_LIMITS: dict[str, str] = {"login_failed": "", "login": ""}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Fleet portal"
+MFA_FORMS = {
+    "authenticate": "accounts.mfa_forms.CountedAuthenticateForm",
+    "reauthenticate": "accounts.mfa_forms.CountedReauthenticateForm",
+}
 
 # --- browsers ---
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE

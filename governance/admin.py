@@ -1,6 +1,7 @@
 """The explorer of the audit log. Read only."""
 
 import json
+import re
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -24,6 +25,7 @@ from governance.services import audit_export
 
 Rows = QuerySet[AuditEntry]
 _LINE = 90
+_UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 
 class _ContainsFilter(TextFilter):
@@ -96,7 +98,7 @@ class TargetTypeFilter(_OneOfFilter):
 def as_text(value: Any) -> str:
     """Return a JSON value as a person reads it."""
     if isinstance(value, str):
-        return value
+        return value or "(empty)"
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
 
 
@@ -161,8 +163,9 @@ class AuditEntryAdmin(TenantModelAdmin):
     def about(self, row: AuditEntry) -> str:
         kind = TargetTypeFilter.words.get(row.target_type, row.target_type)
         return format_html(
-            '<span class="fp-two"><b>{}</b><small>{}</small></span>',
-            row.target or markup.NOTHING,
+            '<span class="fp-two"><b title="{}">{}</b><small>{}</small></span>',
+            row.target,
+            _UUID.sub(r"\1…", row.target) or markup.NOTHING,
             kind,
         )
 
@@ -207,7 +210,7 @@ class AuditEntryAdmin(TenantModelAdmin):
             raise PermissionDenied
         entry = self.get_object(request, unquote(object_id))
         if entry is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.absent(request, object_id)
         chain = AuditEntry.objects.filter(organization_id=entry.organization_id)
         around = {row.seq: row for row in chain.filter(seq__in=[entry.seq - 1, entry.seq + 1])}
         context = {

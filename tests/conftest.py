@@ -19,11 +19,18 @@ def world(
     django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     """Two organisations and who calls, in one transaction that never ends well."""
-    media = override_settings(MEDIA_ROOT=tmp_path_factory.mktemp("media"))
+    settings = override_settings(
+        MEDIA_ROOT=tmp_path_factory.mktemp("media"),
+        # What hashing costs is tested elsewhere.
+        PASSWORD_HASHERS=[
+            "django.contrib.auth.hashers.MD5PasswordHasher",
+            "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        ],
+    )
     # Thousands of requests: their log lines would cost more than they tell.
     logging.disable(logging.WARNING)
     try:
-        with django_db_blocker.unblock(), media, transaction.atomic():
+        with django_db_blocker.unblock(), settings, transaction.atomic():
             yield build_world()
             transaction.set_rollback(True)
     finally:

@@ -1,9 +1,11 @@
 """Who calls: every kind of caller the portal knows, with its own rows and those it must not see."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from django.test import Client
+from django.test.client import ClientHandler
 
 from accounts.models import User
 from accounts.policy import DEVICE, Role
@@ -16,6 +18,18 @@ from tests.world import Names, Rows, absent_names, device_rows, organization_row
 NAMES = [
     "anonymous", "outsider", "device", "viewer", "operator", "limited", "admin", "key", "stranger",
 ]  # fmt: skip
+
+
+@cache
+def _handler() -> ClientHandler:
+    return ClientHandler(enforce_csrf_checks=False)
+
+
+def new_client() -> Client:
+    """Return a client that sees a 500 as a caller would; loading the middleware is shared."""
+    client = Client(raise_request_exception=False)
+    client.handler = _handler()
+    return client
 
 
 @dataclass
@@ -31,7 +45,7 @@ class Identity:
 
     def client(self, *, session: bool = False) -> Client:
         """Return a client that calls as this identity; with `session` as the console's pages do."""
-        client = Client(raise_request_exception=False)
+        client = new_client()
         if session and self.user is not None:
             client.force_login(self.user, "accounts.backends.PortalBackend")
         elif not session:

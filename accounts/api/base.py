@@ -15,6 +15,8 @@ class PortalView(GenericAPIView[Any]):
     """An endpoint: `actions` names the right each method needs."""
 
     permission_classes = [HoldsRight]
+    # OPTIONS would describe the rows; the schema describes the endpoints.
+    metadata_class = None
     actions: ClassVar[dict[str, Action]] = {}
 
     @property

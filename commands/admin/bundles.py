@@ -24,8 +24,7 @@ class SupportBundleAdmin(TenantModelAdmin):
 
     rights: ClassVar[dict[str, Action]] = {"view": Action.BUNDLE_READ}
     paginator = BoundedPaginator
-    list_display = ["device_link", "made", "weight", "checksum", "command_link", "download"]
-    list_display_links = None
+    list_display = ["made", "device_link", "weight", "checksum", "command_link", "download"]
     list_filter = [("device", AutocompleteSelectFilter)]
     list_select_related = ["device", "command"]
     search_fields = ["device__device_id"]
@@ -75,7 +74,7 @@ class SupportBundleAdmin(TenantModelAdmin):
             raise PermissionDenied
         bundle = self.get_object(request, str(pk))
         if bundle is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
+            return self.absent(request, pk)
         try:
             content = services.bundle_read(bundle=bundle, actor=principal_of(request))
         except FileNotFoundError:

@@ -157,7 +157,7 @@ class CommandAdmin(TenantModelAdmin):
         """Show one command; nothing of it is edited."""
         command = self._visible(request, object_id)
         if command is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self.absent(request, object_id)
         context = {
             **self.admin_site.each_context(request),
             **self._context(request, command),
@@ -179,7 +179,7 @@ class CommandAdmin(TenantModelAdmin):
         """Cancel one command."""
         command = self._visible(request, pk)
         if command is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))
+            return self.absent(request, pk)
         if request.method != "POST" or not self.has_cancel_permission(request):
             raise PermissionDenied
         self._cancel(request, [command])

@@ -1,5 +1,6 @@
 """Forms made of the registry's JSON schemas: one per kind of command."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -70,14 +71,19 @@ def _pairs(_schema: dict[str, Any], **common: Any) -> forms.Field:
     )
 
 
-_FIELDS = {"string": _text, "integer": _number, "boolean": _choice, "object": _pairs}
+_FIELDS: dict[str, Callable[..., forms.Field]] = {
+    "string": _text,
+    "integer": _number,
+    "boolean": _choice,
+    "object": _pairs,
+}
 
 
 class PayloadForm(forms.Form):
     """The payload of one kind of command."""
 
-    def __init__(self, kind: registry.CommandKind, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, prefix=kind.name, **kwargs)
+    def __init__(self, kind: registry.CommandKind, data: Any = None) -> None:
+        super().__init__(data, prefix=kind.name)
         self.kind = kind
         required = kind.schema.get("required", [])
         for name, schema in kind.schema.get("properties", {}).items():
@@ -118,5 +124,5 @@ class QueueForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["kind"].choices = [(kind.name, kind.label) for kind in registry.kinds()]
-        self.fields["kind"].widget.choices = self.fields["kind"].choices
+        field: Any = self.fields["kind"]
+        field.choices = [(kind.name, kind.label) for kind in registry.kinds()]

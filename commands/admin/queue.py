@@ -37,8 +37,9 @@ class Selection:
 
     @property
     def ids(self) -> str:
-        """The chosen devices as one word for a hidden field."""
-        return ",".join(device.pk.hex for device in self.taking)
+        """All chosen devices as one word for a hidden field."""
+        chosen = [*self.taking, *(device for device, _reason in self.left_out)]
+        return ",".join(device.pk.hex for device in chosen)
 
 
 def _reason(device: Any) -> str:
@@ -177,4 +178,4 @@ def queue_for_selected(
     return _page(model_admin, request, chosen, *_forms(None, chosen))
 
 
-DeviceAdmin.actions = [queue_for_selected, *DeviceAdmin.actions]
+DeviceAdmin.actions.insert(0, queue_for_selected)

@@ -27,7 +27,7 @@ from commands.errors import ProtocolUnavailable
 from commands.models import Command, SupportBundle
 from common import clock
 from common.errors import DomainError
-from common.paging import Cursors
+from common.paging import CURSOR_FILTERS, Cursors
 from devices.models import Device
 
 PROTOCOLS = ["agent"]
@@ -67,6 +67,7 @@ class Commands(PushingView, ListAPIView[Command]):
     queryset = Command.objects.none()
     filterset_class = CommandFilter
     pagination_class = Cursors
+    filter_backends = CURSOR_FILTERS
     search_fields = ["device__device_id", "kind", "created_by"]
 
     def get_queryset(self) -> Any:
@@ -207,6 +208,7 @@ class Bundles(PortalView, ListAPIView[SupportBundle]):
     serializer_class = BundleOutput
     queryset = SupportBundle.objects.none()
     pagination_class = Cursors
+    filter_backends = CURSOR_FILTERS
     search_fields = ["device__device_id"]
 
     def get_queryset(self) -> Any:

@@ -1,6 +1,6 @@
 """Add a device: a token, the line to copy, and word when the device has arrived."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -11,15 +11,19 @@ from django.urls import reverse
 
 from accounts.policy import Action
 from accounts.principals import Principal
-from common import clock
+from common import clock, limits
 from console.forms import EnrollForm
 from console.views.agent import newest_wheel
 from console.views.base import allowed, page, visible
-from devices.models import Device, DeviceGroup, EnrollmentToken
+from devices.models import DeviceEvent, DeviceGroup, EnrollmentToken
 from devices.services import enrollment
 
 FOLDER = "/opt/fleet-agent"
 SHOWN = 20
+
+
+def _is_loopback(address: str) -> bool:
+    return urlsplit(address).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def _address(request: HttpRequest) -> str:
@@ -28,8 +32,8 @@ def _address(request: HttpRequest) -> str:
     FLEET_URL counts. Left at this machine's own loopback, it reaches no other machine: then the
     address of the browser is the better guess.
     """
-    own = urlsplit(settings.FLEET_URL).hostname in {"127.0.0.1", "localhost", "::1"}
-    return request.build_absolute_uri("/").rstrip("/") if own else settings.FLEET_URL
+    own = str(settings.FLEET_URL)
+    return request.build_absolute_uri("/").rstrip("/") if _is_loopback(own) else own
 
 
 def commands_for(*, address: str, secret: str, wheel: str | None) -> dict[str, str]:
@@ -58,7 +62,8 @@ def add_device(request: HttpRequest) -> HttpResponse:
     """Ask how many devices and for how long; then show the line, once."""
     principal = allowed(request, Action.ENROLLMENT_TOKEN_MANAGE, acting=True)
     form = EnrollForm(request.POST or None)
-    form.fields["group"].queryset = DeviceGroup.objects.visible_to(principal).order_by("name")
+    group: Any = form.fields["group"]
+    group.queryset = DeviceGroup.objects.visible_to(principal).order_by("name")
     context: dict[str, Any] = {
         "title": "Add a device",
         "content_title": "Add a device",
@@ -87,9 +92,8 @@ def _issue(request: HttpRequest, principal: Principal, wanted: dict[str, Any]) -
         "token": token,
         "secret": secret,
         "address": address,
-        "lines": commands_for(
-            address=address, secret=secret, wheel=wheel.name if wheel else None
-        ),
+        "only_here": _is_loopback(address),
+        "lines": commands_for(address=address, secret=secret, wheel=wheel.name if wheel else None),
         "arrivals_url": reverse("console:arrivals", args=[token.pk]),
     }
 
@@ -99,19 +103,23 @@ def arrivals(request: HttpRequest, pk: UUID) -> JsonResponse:
     principal = allowed(request, Action.ENROLLMENT_TOKEN_MANAGE)
     token: EnrollmentToken = visible(EnrollmentToken.objects, principal, pk)
     return JsonResponse(
-        {
-            "uses": token.uses,
-            "max_uses": token.max_uses,
-            "devices": _arrived(principal, token.name, token.created_at),
-        }
+        {"uses": token.uses, "max_uses": token.max_uses, "devices": _arrived(principal, token)}
     )
 
 
-def _arrived(principal: Principal, name: str, since: datetime) -> list[dict[str, str]]:
-    came = Device.objects.visible_to(principal).filter(
-        enrolled_by=f"enrolment token {name}", created_at__gte=since
+def _arrived(principal: Principal, token: EnrollmentToken) -> list[dict[str, str]]:
+    """Return the devices whose history says that they came in with this token."""
+    # Ids of events begin with their time, so the primary key finds what is newer than the token.
+    first = UUID(int=int(token.created_at.timestamp() * 1_000) << 80)
+    events = DeviceEvent.objects.visible_to(principal).filter(
+        pk__gte=first,
+        kind="registration",
+        message=f"Enrolled by enrolment token {token.name}"[: limits.LINE_CHARS],
     )
     return [
-        {"device_id": device.device_id, "url": reverse("console:device", args=[device.pk])}
-        for device in came.order_by("created_at")[:SHOWN]
+        {
+            "device_id": event.device.device_id,
+            "url": reverse("console:device", args=[event.device_id]),
+        }
+        for event in events.select_related("device").order_by("pk")[:SHOWN]
     ]

@@ -14,7 +14,7 @@ from commands.models import OPEN, Command
 from common import clock
 from console.views.base import allowed, page, visible
 from devices.admin.head import device_head
-from devices.models import Device, DeviceEvent, Heartbeat
+from devices.models import Device, DeviceEvent, DeviceGroup, Heartbeat
 from devices.selectors import metric_buckets
 from governance.admin import changes
 
@@ -22,6 +22,7 @@ SHOWN = 100
 CHARTED = ["cpu_percent", "mem_percent", "disk_percent", "temperature_c"]
 # Hours shown, and the step of the averages in seconds.
 SPANS = {1: 30, 6: 120, 24: 600, 168: 3_600}
+
 
 def find(request: HttpRequest, pk: UUID) -> tuple[Principal, Device]:
     """Return whoever asks and the device they may see, or 404."""
@@ -36,7 +37,7 @@ def overview(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         **device_head(principal, device, "overview"),
         **_live(principal, device),
-        "groups": device.groups.visible_to(principal).order_by("name"),
+        "groups": DeviceGroup.objects.visible_to(principal).filter(devices=device).order_by("name"),
         "spans": SPANS,
     }
     return page(request, "console/device/overview.html", context)
@@ -109,8 +110,7 @@ def _commands(principal: Principal, device: Device) -> dict[str, Any]:
     return {
         "device": device,
         "rows": rows,
-        "may_cancel": principal.organization is not None
-        and principal.may(Action.COMMAND_CANCEL),
+        "may_cancel": principal.organization is not None and principal.may(Action.COMMAND_CANCEL),
     }
 
 

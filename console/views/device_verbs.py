@@ -50,7 +50,8 @@ def _maintenance(request: HttpRequest, device: Device, actor: Principal) -> str:
 def _status(request: HttpRequest, device: Device, actor: Principal) -> str:
     form = StatusForm(request.POST)
     if not form.is_valid():
-        raise DomainError("; ".join(f"{name}: {' '.join(e)}" for name, e in form.errors.items()))
+        faults = form.errors.get_json_data().items()
+        raise DomainError("; ".join(f"{name}: {found[0]['message']}" for name, found in faults))
     now, hours = clock.now(), form.cleaned_data["hours"]
     registry.device_status_override(
         device=device,

@@ -38,6 +38,4 @@ def settings(request: HttpRequest) -> HttpResponse:
     principal = allowed(request, Action.ORGANIZATION_READ)
     if principal.organization is None:
         return redirect("admin:accounts_organization_changelist")
-    return redirect(
-        reverse("admin:accounts_organization_change", args=[principal.organization.pk])
-    )
+    return redirect(reverse("admin:accounts_organization_change", args=[principal.organization.pk]))

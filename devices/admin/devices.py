@@ -15,7 +15,7 @@ from unfold.contrib.import_export.forms import ExportForm
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from accounts.admin_site import principal_of
+from accounts.admin_site import PortalChangeList, principal_of
 from accounts.policy import Action
 from audit import services as audit
 from common import clock, limits, markup
@@ -28,7 +28,7 @@ from devices.models import Device, DeviceGroup
 from devices.services import registry
 
 
-class DeviceList(ChangeList):
+class DeviceList(PortalChangeList):
     """Leads to the page of a device rather than to its settings."""
 
     def url_for_result(self, result: Device) -> str:
@@ -46,6 +46,7 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
         "retire": Action.DEVICE_RETIRE,
         "command": Action.COMMAND_CREATE,
         "groups": Action.GROUP_MANAGE,
+        "enroll": Action.ENROLLMENT_TOKEN_MANAGE,
     }
     form = DeviceForm
     change_form_template = "admin/devices/device/change_form.html"
@@ -74,7 +75,8 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
     search_fields = ["device_id", "name", "hostname", "ip_address", "serial", "site", "owner"]
     search_help_text = "Device id, name, host name, IP address, serial, site, owner"
     ordering = ["device_id"]
-    actions = [
+    # A higher floor puts its own in front.
+    actions: ClassVar[list[Any]] = [
         "tag_selected",
         "maintenance_on",
         "maintenance_off",
@@ -82,6 +84,7 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
         "reject_selected",
         "retire_selected",
     ]
+    import_export_change_list_template = "admin/devices/device/change_list_export.html"
     resource_classes = [DeviceResource]
     export_form_class = ExportForm
     formats = [CSV, XLSX]
@@ -115,15 +118,24 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
         parts = [row.state.cpu_percent, row.state.mem_percent]
         if parts == [None, None]:
             return markup.NOTHING
-        words = ["–" if part is None else f"{part:.0f} %" for part in parts]
+        words = [markup.NOTHING if part is None else f"{part:.0f} %" for part in parts]
         return format_html('<span class="fp-number">{}</span>', " · ".join(words))
 
     @display(description="Tags")
     def labels(self, row: Device) -> str:
+        if not row.tags:
+            return markup.NOTHING
         return format_html_join(" ", '<span class="fp-tag">{}</span>', ((tag,) for tag in row.tags))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeviceList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {"may_enroll": self.holds(request, "enroll")}
+        page: HttpResponse = super().changelist_view(request, {**(extra_context or {}), **extra})
+        return page
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Only columns an operator decides on; groups for those who manage them."""
@@ -202,10 +214,12 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
             sentence = f"An export holds at most {most} devices. Narrow the list by a filter first."
             self.message_user(request, sentence, messages.ERROR)
             return redirect("admin:devices_device_changelist")
-        return super().export_action(request)
+        answer: HttpResponse = super().export_action(request)
+        return answer
 
     def get_export_queryset(self, request: HttpRequest) -> QuerySet[Device]:
-        return super().get_export_queryset(request).select_related("state")
+        rows: QuerySet[Device] = super().get_export_queryset(request).select_related("state")
+        return rows
 
     def get_export_data(
         self, file_format: Any, request: HttpRequest, queryset: QuerySet[Device], **kwargs: Any

@@ -30,7 +30,6 @@ class DeviceEventAdmin(TenantModelAdmin):
     rights: ClassVar[dict[str, Action]] = {"view": Action.DEVICE_READ}
     paginator = BoundedPaginator
     list_display = ["at_moment", "severity_badge", "device_link", "kind", "message"]
-    list_display_links = None
     list_filter = [
         ("device", AutocompleteSelectFilter),
         "severity",

@@ -31,6 +31,10 @@ class TagsField(SimpleArrayField):
             **kwargs,
         )
 
+    def prepare_value(self, value: Any) -> Any:
+        """Show a list as words parted by commas."""
+        return ", ".join(value) if isinstance(value, list) else value
+
     def clean(self, value: Any) -> list[str]:
         """Return the tags sorted, each once."""
         return sorted({tag.strip() for tag in super().clean(value) if tag.strip()})
@@ -74,16 +78,23 @@ class DeviceForm(forms.ModelForm):
     class Meta:
         model = Device
         fields = [
-            "name", "role", "branch", "segment", "tags", "site", "owner", "hardware_profile", "serial",
-            "latitude", "longitude", "metadata", "maintenance_mode", "update_enabled", "version_lock",
-            "version_lock_reason", "version_lock_expires_at", "update_interval_s",
+            "name", "role", "branch", "segment", "tags", "site", "owner", "hardware_profile",
+            "serial", "latitude", "longitude", "metadata", "maintenance_mode", "update_enabled",
+            "version_lock", "version_lock_reason", "version_lock_expires_at", "update_interval_s",
             "heartbeat_interval_s", "command_poll_interval_s",
         ]  # fmt: skip
+        labels = {
+            "heartbeat_interval_s": "Heartbeat every (s)",
+            "command_poll_interval_s": "Look for commands every (s)",
+            "update_interval_s": "Look for updates every (s)",
+            "update_enabled": "Updates",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "member_of" in self.fields:
-            self.fields["member_of"].queryset = self.group_choices
+            field: Any = self.fields["member_of"]
+            field.queryset = self.group_choices
             self.initial["member_of"] = list(self.instance.groups.values_list("pk", flat=True))
 
 

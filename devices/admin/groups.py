@@ -30,16 +30,17 @@ class DeviceGroupAdmin(TenantModelAdmin):
         "change": Action.GROUP_MANAGE,
         "delete": Action.GROUP_MANAGE,
     }
-    list_display = ["name", "description", "devices", "made"]
+    list_display = ["name", "description", "device_count", "made"]
     search_fields = ["name", "description"]
     ordering = ["name"]
     fields = ["name", "description"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
-        return super().get_queryset(request).annotate(members_count=Count("members"))
+        rows: QuerySet[DeviceGroup] = super().get_queryset(request)
+        return rows.annotate(members_count=Count("members"))
 
     @display(description="Devices", ordering="members_count")
-    def devices(self, row: Any) -> str:
+    def device_count(self, row: Any) -> str:
         url = f"{reverse('admin:devices_device_changelist')}?group={row.pk}"
         return markup.link(url, row.members_count)
 

@@ -12,7 +12,7 @@ from accounts.api.base import PortalView, visible_or_404
 from accounts.policy import Action
 from common import clock, limits
 from common.errors import InvalidInput
-from common.paging import Cursors
+from common.paging import CURSOR_FILTERS, Cursors
 from devices import selectors
 from devices.api.filters import EventFilter, HeartbeatFilter
 from devices.api.serializers import EventOutput, HeartbeatOutput, MetricsOutput, MetricsQuery
@@ -28,6 +28,7 @@ class Heartbeats(PortalView, ListAPIView[Heartbeat]):
     queryset = Heartbeat.objects.none()
     filterset_class = HeartbeatFilter
     pagination_class = Cursors
+    filter_backends = CURSOR_FILTERS
     cursor_ordering = ("-at", "-sequence")
 
     def get_queryset(self) -> Any:
@@ -50,6 +51,7 @@ class Events(PortalView, ListAPIView[DeviceEvent]):
     queryset = DeviceEvent.objects.none()
     filterset_class = EventFilter
     pagination_class = Cursors
+    filter_backends = CURSOR_FILTERS
     cursor_ordering = ("-at", "-id")
 
     def get_queryset(self) -> Any:

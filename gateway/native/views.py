@@ -26,7 +26,7 @@ from commands.api.serializers import (
 from commands.api.views import OneCommandView
 from commands.models import Command
 from common import clock, limits
-from common.paging import Cursors
+from common.paging import CURSOR_FILTERS, Cursors
 from common.parsers import BodyTooLarge
 from devices import selectors
 from devices.api.serializers import DeviceConfig, RotateInput, RotateOutput
@@ -88,6 +88,7 @@ class DeviceCommands(DeviceView, ListAPIView[Command]):
     queryset = Command.objects.none()
     filterset_class = CommandFilter
     pagination_class = Cursors
+    filter_backends = CURSOR_FILTERS
 
     def get_queryset(self) -> Any:
         """Only of a device the caller may see."""

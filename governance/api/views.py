@@ -13,7 +13,7 @@ from accounts.api.base import PortalView
 from accounts.policy import Action
 from audit.models import AuditEntry
 from common.errors import NotAllowed
-from common.paging import Cursors
+from common.paging import CURSOR_FILTERS, Cursors
 from common.streaming import streamed_file
 from governance import services
 from governance.api.filters import AuditFilter
@@ -41,6 +41,7 @@ class Audits(AuditView, ListAPIView[AuditEntry]):
     queryset = AuditEntry.objects.none()
     filterset_class = AuditFilter
     pagination_class = Cursors
+    filter_backends = CURSOR_FILTERS
     cursor_ordering = ("-at", "-seq")
     search_fields = ["actor", "action", "target"]
 
@@ -62,6 +63,7 @@ class AuditsCsv(AuditView):
     queryset = AuditEntry.objects.none()
     filterset_class = AuditFilter
     pagination_class = None
+    filter_backends = CURSOR_FILTERS
 
     @extend_schema(operation_id="audits_csv", responses={(200, "text/csv"): OpenApiTypes.STR})
     def get(self, request: Request) -> StreamingHttpResponse:

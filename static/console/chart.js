@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
       cursor: { points: { size: 6 }, drag: { setScale: false } },
       scales: { x: { range: [data.from, data.to] }, "%": { range: [0, 100] }, "°C": { range: [0, 100] } },
       axes: [
-        { ...axis, space: 70, values: [[86400, "{D} {MMM}"], [3600, "{HH}:{mm}", "\n{D} {MMM}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}:{ss}"]].map(([step, text]) => [step, text, null, null, null, null, null, null, 0]) },
+        { ...axis, size: 34, space: 70, values: [[86400, "{D} {MMM}"], [3600, "{HH}:{mm}", "\n{D} {MMM}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}:{ss}"]].map(([step, text]) => [step, text, null, null, null, null, null, null, 0]) },
         { ...axis, scale: "%", size: 52, values: number("%") },
         { ...axis, scale: "°C", side: 1, size: 52, show: warm, grid: { show: false }, values: number("°C") },
       ],
@@ -51,7 +51,9 @@ document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("[data-line]").forEach((label) => {
       const values = data.series[label.dataset.line];
       const value = at === null || at === undefined ? null : values[at];
-      label.querySelector("b").textContent = value === null || value === undefined ? "" : ` ${value}`;
+      let shown = label.querySelector("b");
+      if (!shown) label.append(shown = document.createElement("b"));
+      shown.textContent = value === null || value === undefined ? "" : ` ${value}`;
     });
     const moment = document.querySelector("[data-chart-moment]");
     moment.textContent = at === null || at === undefined ? "" : new Date(data.at[at] * 1000).toLocaleString();

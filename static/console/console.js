@@ -99,7 +99,7 @@
   // --- fields of the chosen kind of command ---
   const followKind = (select) => {
     const show = () =>
-      each(document, "[data-kind]", (part) => { part.hidden = part.dataset.kind !== select.value; });
+      each(document, "[data-kind]", (part) => { part.hidden = part.disabled = part.dataset.kind !== select.value; });
     select.addEventListener("change", show);
     show();
   };
