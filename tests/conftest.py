@@ -5,12 +5,14 @@ The modules that use it carry the mark `django_db`, which undoes what each test 
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.test import override_settings
 
+from tests.gateway_client import GatewayClient
 from tests.identities import World, build_world
 
 
@@ -36,3 +38,18 @@ def world(
     finally:
         logging.disable(logging.NOTSET)
 
+
+
+@pytest.fixture
+def kept_world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
+    """The same database, committed: the gateway has connections of its own."""
+    with override_settings(MEDIA_ROOT=tmp_path):
+        yield build_world()
+
+
+@pytest.fixture
+def gateway(kept_world: World) -> Iterator[GatewayClient]:
+    """A running gateway on the committed database."""
+    client = GatewayClient()
+    yield client
+    client.close()

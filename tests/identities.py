@@ -121,5 +121,10 @@ def _add_machines(world: World) -> None:
         role=Role.ADMIN,
         own=acme.names,
         foreign=[globex],
-        headers={"X-API-Key": api_key(acme.organization, Role.ADMIN)[1]},
+        headers=key_headers(acme, Role.ADMIN),
     )
+
+
+def key_headers(rows: Rows, role: str) -> dict[str, str]:
+    """Return the headers of a new API key of the rows' organisation."""
+    return {"X-API-Key": api_key(rows.organization, role)[1]}

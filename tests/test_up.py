@@ -200,7 +200,7 @@ def test_a_command_in_another_terminal_finds_the_running_servers(up):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("name", [name for name in PROCESSES if name != "agent"])
 def test_a_killed_process_is_replaced(up, name):
     killed = up.pid(name)
     os.kill(killed, signal.SIGKILL)
@@ -208,6 +208,16 @@ def test_a_killed_process_is_replaced(up, name):
     assert eventually(lambda: up.pid(name) != killed and is_alive(up.pid(name)), within=10)
     assert eventually(up.is_healthy, within=15)
     assert up.process.poll() is None
+
+
+def test_a_killed_agent_stays_away_long_enough_to_be_seen_offline(up):
+    os.kill(up.pid("agent"), signal.SIGKILL)
+
+    assert any(
+        line.strip() == "agent was ended by SIGKILL; it stays away for 300 s."
+        for line in up.process.stdout
+    )
+    assert up.stop() == 0
 
 
 def test_a_killed_worker_leaves_no_children_behind(up):

@@ -58,13 +58,24 @@ class Program:
 
 
 class Child:
-    """A runnable with its pid file and the pause before its next start."""
+    """A runnable with its pid file and the pause before its next start.
 
-    def __init__(self, runnable: Runnable | Server, *, run_dir: Path) -> None:
+    `pause_when_stopped` is for a process somebody may want to see gone: after a signal or an end
+    without complaint it waits so many seconds instead of coming back at once.
+    """
+
+    def __init__(
+        self,
+        runnable: Runnable | Server,
+        *,
+        run_dir: Path,
+        pause_when_stopped: float | None = None,
+    ) -> None:
         self.runnable = runnable
         self.name = runnable.name
         self.pid_file = run_dir / f"{self.name}.pid"
         self.restarts = 0
+        self.pause_when_stopped = pause_when_stopped
         self._pause = FIRST_PAUSE
         self._started = 0.0
         self._due: float | None = None
@@ -107,10 +118,17 @@ class Child:
         self.end_group(signal.SIGKILL)
         if now - self._started > STEADY_AFTER:
             self._pause = FIRST_PAUSE
+        if self.pause_when_stopped and self._was_stopped():
+            self._due = now + self.pause_when_stopped
+            return f"{self.name} {self.how_it_ended()}; it stays away for {self._due - now:.0f} s."
         self._due = now + self._pause
         said = f"{self.name} {self.how_it_ended()}; starting it again in {self._pause:.1f} s."
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return said
+
+    def _was_stopped(self) -> bool:
+        code = self.runnable.process.returncode if self.runnable.process else None
+        return code is not None and code <= 0
 
     def how_it_ended(self) -> str:
         code = self.runnable.process.returncode if self.runnable.process else None

@@ -208,7 +208,8 @@ class Portal:
                 warn(problem)
                 return
         self.machine.settle()
-        self._watch(self.machine.agent(), log=self.machine.log)
+        # Who stops the agent wants to see the device go offline.
+        self._watch(self.machine.agent(), log=self.machine.log, pause_when_stopped=300.0)
 
     def _celery(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "celery", "-A", "fleetsite", *arguments, "-l", "warning"]
@@ -219,8 +220,10 @@ class Portal:
             Program(name=name, command=command, environ=self.environ, log=log), log=log
         )
 
-    def _watch(self, program: Program, *, log: Path) -> Child:
-        child = Child(program, run_dir=self.run_dir)
+    def _watch(
+        self, program: Program, *, log: Path, pause_when_stopped: float | None = None
+    ) -> Child:
+        child = Child(program, run_dir=self.run_dir, pause_when_stopped=pause_when_stopped)
         self.programs.append(child)
         self.watched.append(child)
         child.start()
