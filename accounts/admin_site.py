@@ -1,5 +1,6 @@
 """The admin as the console: rows by `visible_to`, rights by the policy, writes by services."""
 
+from datetime import UTC
 from functools import update_wrapper
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -17,8 +18,9 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.contrib.filters.admin import RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.sites import UnfoldAdminSite
+from unfold.utils import parse_datetime_str
 from unfold.views import ChangeList
 
 from accounts.policy import Action
@@ -140,6 +142,21 @@ class PortalChangeList(ChangeList):
         super().get_results(request)
         if not self.query and not self.has_active_filters:
             self.full_result_count = self.result_count
+
+
+class MomentsFilter(RangeDateTimeFilter):
+    """From one moment to another, in UTC."""
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
+        """Narrow by the bounds that can be read."""
+        for word, lookup in (("from", "gte"), ("to", "lte")):
+            parts = [self.used_parameters.get(f"{self.parameter_name}_{word}_{n}") for n in (0, 1)]
+            moment = parse_datetime_str(" ".join(part for part in parts if part))
+            if moment is not None:
+                queryset = queryset.filter(
+                    **{f"{self.parameter_name}__{lookup}": moment.replace(tzinfo=UTC)}
+                )
+        return queryset
 
 
 class VisibleRelatedFilter(RelatedDropdownFilter):

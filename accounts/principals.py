@@ -75,6 +75,9 @@ def user_principal(user: User, slug: str | None = None) -> Principal:
     base = Principal(
         kind="user", id=user.pk, label=user.email, organization=None, role=None, user=user
     )
+    if slug and not slug.isprintable():
+        # No organisation is called so, and the database could not be asked for one.
+        return base
     if user.is_superuser:
         return _superuser_principal(base, slug)
     memberships = Membership.objects.filter(user=user, organization__is_active=True)

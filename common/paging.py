@@ -24,7 +24,8 @@ class Pages(PageNumberPagination):
     def get_page_number(self, request: Any, paginator: Any) -> Any:
         """Refuse page numbers no database offset can hold."""
         number = super().get_page_number(request, paginator)
-        if str(number).isdigit() and int(number) > limits.PAGE_MAX:
+        digits = str(number).lstrip("0")
+        if digits.isdecimal() and (len(digits) > 9 or int(digits) > limits.PAGE_MAX):
             raise NotFound
         return number
 

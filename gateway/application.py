@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,6 +56,7 @@ class Running:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.gatherer.close()
         await self.pool.close(timeout=2)
 
 
@@ -88,9 +91,10 @@ class Gateway:
         self, scope: Scope, receive: Receive, send: Send, path: str, device_id: str
     ) -> None:
         asked = Asked(scope["headers"])
+        if scope["method"] != "POST":
+            await refuse(send, asked, refusals.method())
+            return
         try:
-            if scope["method"] != "POST":
-                raise refusals.method()
             running = self._running or await self.start()
             if path is _HEARTBEAT:
                 _check(device_id)
@@ -125,12 +129,34 @@ class Gateway:
         while True:
             message: dict[str, Any] = await receive()
             if message["type"] == "lifespan.startup":
-                await self.start()
+                running = await self.start()
+                _end_waits_at_exit(running.claims)
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _end_waits_at_exit(claims: Claims) -> None:
+    """Answer long-polls as soon as the server is told to stop: it waits for open requests."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, _ends_waits(claims, loop, before))
+
+
+def _ends_waits(
+    claims: Claims, loop: asyncio.AbstractEventLoop, before: Callable[[int, Any], Any]
+) -> Callable[[int, Any], None]:
+    def handle(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(claims.end)
+        before(number, frame)
+
+    return handle
 
 
 def _check(device_id: str) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from gateway import statements
 from gateway.claims import Claims
-from gateway.database import Connection, DatabaseAway, Pool, conninfo, prepare_connection, run
+from gateway.database import Connection, DatabaseAway, Pool, connect, run
 
 log = structlog.get_logger(__name__)
 
@@ -22,9 +22,7 @@ async def listen(claims: Claims) -> None:
     """Wake claims by notifications, on a connection of its own, for ever."""
     while True:
         try:
-            connection: Connection = await psycopg.AsyncConnection.connect(conninfo())
-            async with connection:
-                await prepare_connection(connection)
+            async with await connect() as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 # What was queued while nobody listened.
                 await claims.look()

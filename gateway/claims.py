@@ -93,9 +93,7 @@ class Claims:
         try:
             left = deadline - time.monotonic()
             if left > 0 and not self._ending:
-                await asyncio.wait(
-                    {wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait({wake, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             return wake.done() and not gone.done() and not self._ending
         finally:
             wake.cancel()
@@ -156,7 +154,7 @@ class Claims:
 
 def _parameters(query: bytes) -> tuple[int, int]:
     """Return `wait` and `max` of the query, or refuse."""
-    sent = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20))
+    sent = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     errors: dict[str, list[str]] = {}
     bounds = {"wait": (0, limits.CLAIM_WAIT_MAX_S, 0), "max": (1, limits.CLAIM_MAX, 1)}
     found: list[int] = []

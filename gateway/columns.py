@@ -10,56 +10,33 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
+Encoder = Callable[[Sequence[Any]], bytes]
 
 _header = Struct(">iiIii").pack
+_HEADER_BYTES = 20
 _length = Struct(">i").pack
 _eight = Struct(">iq").pack
 _four = Struct(">ii").pack
 _float = Struct(">id").pack
+_elements = Struct(">4xi").iter_unpack
 _NULL = _length(-1)
 _TRUE = _length(1) + b"\x01"
 _FALSE = _length(1) + b"\x00"
+# Type numbers of the elements, fixed in PostgreSQL's catalogue.
+_BOOL, _BYTEA, _INT8, _INT4, _TEXT, _FLOAT8, _TIMESTAMPTZ, _JSONB = (
+    16,
+    17,
+    20,
+    23,
+    25,
+    701,
+    1184,
+    3802,
+)
 
 
-class Column:
-    """One parameter, already in the wire format of its array type."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-
-def _kind(name: str, array_oid: int) -> type[Column]:
-    """Make the class of one array type together with what psycopg needs to send it."""
-    column = type(name, (Column,), {"__slots__": ()})
-
-    class ColumnDumper(Dumper):
-        format = Format.BINARY
-        oid = array_oid
-
-        def dump(self, obj: Column) -> bytes:
-            return obj.data
-
-    DUMPERS[column] = ColumnDumper
-    return column
-
-
-DUMPERS: dict[type[Column], type[Dumper]] = {}
-_BYTES = _kind("BytesColumn", 1001)
-_TEXT = _kind("TextColumn", 1009)
-_BOOL = _kind("BoolColumn", 1000)
-_INT4 = _kind("Int4Column", 1007)
-_INT8 = _kind("Int8Column", 1016)
-_FLOAT8 = _kind("Float8Column", 1022)
-_MOMENT = _kind("MomentColumn", 1185)
-_JSON = _kind("JsonColumn", 3807)
-
-
-def _array(kind: type[Column], element_oid: int, elements: list[bytes]) -> Column:
-    return kind(_header(1, 1, element_oid, len(elements), 1) + b"".join(elements))
+def _array(element: int, elements: list[bytes]) -> bytes:
+    return _header(1, 1, element, len(elements), 1) + b"".join(elements)
 
 
 @lru_cache(maxsize=8_192)
@@ -68,57 +45,51 @@ def _text_element(text: str) -> bytes:
     return _length(len(data)) + data
 
 
-def binaries(values: Sequence[bytes | None]) -> Column:
+def binaries(values: Sequence[bytes | None]) -> bytes:
     """Return bytea[]."""
     return _array(
-        _BYTES,
-        17,
-        [_NULL if value is None else _length(len(value)) + value for value in values],
+        _BYTEA, [_NULL if value is None else _length(len(value)) + value for value in values]
     )
 
 
-def texts(values: Sequence[str | None]) -> Column:
+def texts(values: Sequence[str | None]) -> bytes:
     """Return text[]; meant for values that come again and again."""
-    return _array(
-        _TEXT, 25, [_NULL if value is None else _text_element(value) for value in values]
-    )
+    return _array(_TEXT, [_NULL if value is None else _text_element(value) for value in values])
 
 
-def flags(values: Sequence[bool]) -> Column:
+def flags(values: Sequence[bool]) -> bytes:
     """Return boolean[]."""
-    return _array(_BOOL, 16, [_TRUE if value else _FALSE for value in values])
+    return _array(_BOOL, [_TRUE if value else _FALSE for value in values])
 
 
-def integers(values: Sequence[int | None]) -> Column:
+def integers(values: Sequence[int | None]) -> bytes:
     """Return integer[]."""
-    return _array(_INT4, 23, [_NULL if value is None else _four(4, value) for value in values])
+    return _array(_INT4, [_NULL if value is None else _four(4, value) for value in values])
 
 
-def bigints(values: Sequence[int | None]) -> Column:
+def bigints(values: Sequence[int | None]) -> bytes:
     """Return bigint[]."""
-    return _array(_INT8, 20, [_NULL if value is None else _eight(8, value) for value in values])
+    return _array(_INT8, [_NULL if value is None else _eight(8, value) for value in values])
 
 
-def floats(values: Sequence[float | None]) -> Column:
+def floats(values: Sequence[float | None]) -> bytes:
     """Return double precision[]."""
-    return _array(_FLOAT8, 701, [_NULL if value is None else _float(8, value) for value in values])
+    return _array(_FLOAT8, [_NULL if value is None else _float(8, value) for value in values])
 
 
-def moments(values: Sequence[int | None]) -> Column:
+def moments(values: Sequence[int | None]) -> bytes:
     """Return timestamptz[] of microseconds since 2000-01-01 UTC."""
-    return _array(_MOMENT, 1184, [_NULL if value is None else _eight(8, value) for value in values])
+    return _array(_TIMESTAMPTZ, [_NULL if value is None else _eight(8, value) for value in values])
 
 
-def documents(values: Sequence[bytes | None]) -> Column:
+def documents(values: Sequence[bytes | None]) -> bytes:
     """Return jsonb[] of JSON texts."""
     return _array(
-        _JSON,
-        3802,
-        [
-            _NULL if value is None else _length(len(value) + 1) + b"\x01" + value
-            for value in values
-        ],
+        _JSONB,
+        [_NULL if value is None else _length(len(value) + 1) + b"\x01" + value for value in values],
     )
 
 
-Encoder = Callable[[Sequence[Any]], Column]
+def read_integers(data: bytes) -> list[int]:
+    """Read an integer[] without NULLs."""
+    return [value for (value,) in _elements(data[_HEADER_BYTES:])]

@@ -12,8 +12,6 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from gateway.columns import DUMPERS
-
 log = structlog.get_logger(__name__)
 
 ROLE = "fleet_gateway"
@@ -63,10 +61,8 @@ def conninfo() -> str:
 
 
 async def prepare_connection(connection: Connection) -> None:
-    """Give a fresh connection the gateway's role and the column types it sends."""
+    """Give a fresh connection the gateway's role."""
     await connection.set_autocommit(True)
-    for kind, dumper in DUMPERS.items():
-        connection.adapters.register_dumper(kind, dumper)
     role = getattr(settings, "GATEWAY_ROLE", ROLE)
     if not role:
         return
@@ -74,6 +70,13 @@ async def prepare_connection(connection: Connection) -> None:
         await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
     except psycopg.Error as error:
         log.warning("gateway_role_missing", role=role, reason=str(error).strip())
+
+
+async def connect() -> Connection:
+    """Open a connection outside of the pool."""
+    connection: Connection = await psycopg.AsyncConnection.connect(conninfo())
+    await prepare_connection(connection)
+    return connection
 
 
 def make_pool() -> Pool:

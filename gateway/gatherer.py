@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
-import psycopg
 import structlog
 
 from gateway import counters, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
 from gateway.heartbeat_shapes import BOOT_ID, HEALTH, SEQUENCE, TS, Beat
+from gateway.lane import Lane, Reply, StatementFailed
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +21,10 @@ STATEMENT_MAX = 256
 BUSY_PATIENCE_S = 2.0
 BUSY_PAUSE_S = 0.02
 
-_ENCODERS = [encode for _, _, encode in statements.HEARTBEAT_COLUMNS]
+# No partition of the table for the row's day: a check violation.
+_NO_PARTITION = "23514"
+# Data exceptions and violated constraints: the fault of one row, not of the database.
+_DATA_CLASSES = {"22", "23"}
 
 
 class Outcome:
@@ -30,21 +32,17 @@ class Outcome:
 
     __slots__ = ("head", "interval_s", "status")
 
-    def __init__(
-        self,
-        status: int,
-        pending: int = 0,
-        target: str | None = None,
-        interval_s: int = 60,
-        at: datetime | None = None,
-    ) -> None:
+    def __init__(self, status: int, reply: Reply | None = None) -> None:
         self.status = status
-        self.interval_s = interval_s
-        self.head = _HEAD % (pending, _encode(target), _encode(at))
+        self.interval_s = reply.interval_s if reply else 0
+        self.head = b""
+        if reply and status == 200:
+            target = _encode(reply.target.decode() or None)
+            self.head = _HEAD % (reply.pending, target, reply.server_time)
 
 
 _HEAD = (
-    b'{"ack":true,"commands_pending":%d,"target_version":%b,"server_time":%b,"next_heartbeat_s":'
+    b'{"ack":true,"commands_pending":%d,"target_version":%b,"server_time":"%b","next_heartbeat_s":'
 )
 _encode = msgspec.json.Encoder().encode
 AWAY = Outcome(503)
@@ -65,7 +63,7 @@ class Sender(NamedTuple):
 class Waiting:
     """One heartbeat on its way into a statement."""
 
-    __slots__ = ("beat", "future", "key", "sender", "since")
+    __slots__ = ("beat", "future", "key", "last", "retried", "sender", "since")
 
     def __init__(self, sender: Sender, beat: Beat, future: "asyncio.Future[Outcome]") -> None:
         self.sender = sender
@@ -74,6 +72,11 @@ class Waiting:
         # The same device always has the same key; strangers may share one, which costs a round.
         self.key = sender[2] or sender[0]
         self.since = 0.0
+        self.last = True
+        self.retried = False
+
+
+_NOBODY = Waiting(Sender(None, None, None, live=False), cast("Beat", ()), cast("Any", None))
 
 
 class Gatherer:
@@ -81,6 +84,7 @@ class Gatherer:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._lane = Lane()
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -100,16 +104,25 @@ class Gatherer:
         self._arrived.set()
         return future
 
+    def close(self) -> None:
+        """Refuse what waits and give the connection up."""
+        settle(self._waiting, AWAY)
+        self._waiting = []
+        self._lane.close()
+
     async def serve(self) -> None:
         """Store what waits, for ever."""
         while True:
             await self._arrived.wait()
-            batch, groups = self._take()
+            batch = self._take()
             if not self._waiting:
                 self._arrived.clear()
             started = time.perf_counter()
             try:
-                await self._store(batch, groups)
+                await self._store(batch)
+            except DatabaseAway:
+                log.warning("database_away", heartbeats=len(batch))
+                settle(batch, AWAY)
             except Exception:
                 log.exception("heartbeats_failed", heartbeats=len(batch))
                 settle(batch, AWAY)
@@ -117,71 +130,116 @@ class Gatherer:
             counters.BATCH.observe(len(batch))
             counters.WAITING.set(len(self._waiting))
 
-    def _take(self) -> tuple[list[Waiting], list[int]]:
-        """Take the next statement's heartbeats and the number of the group each belongs to.
+    def _take(self) -> list[Waiting]:
+        """Take the next statement's heartbeats.
 
         Two of one device go together only where the later one stands for both; otherwise it and
         all that follow wait for the next statement, which applies them in their order.
         """
         batch: list[Waiting] = []
-        groups: list[int] = []
         left: list[Waiting] = []
-        last: dict[str | bytes | None, tuple[int, Waiting | None]] = {}
+        newest: dict[str | bytes | None, Waiting | None] = {}
+        named = self._waiting[0].sender.wanted is not None
         for position, item in enumerate(self._waiting):
             if len(batch) >= STATEMENT_MAX:
                 left.extend(self._waiting[position:])
                 break
-            group, before = last.get(item.key, (position, item))
-            if before is None or (before is not item and not _follows(before, item)):
-                last[item.key] = (group, None)
+            before = newest.get(item.key, _NOBODY)
+            if before is None or (item.sender[2] is not None) is not named:
+                # Under a token alone the device is not known yet: it may be one that is here.
+                newest[item.key] = None
                 left.append(item)
-                continue
-            last[item.key] = (group, item)
-            batch.append(item)
-            groups.append(group)
+            elif before is _NOBODY:
+                newest[item.key] = item
+                batch.append(item)
+            elif _follows(before, item):
+                before.last = False
+                newest[item.key] = item
+                batch.append(item)
+            else:
+                newest[item.key] = None
+                left.append(item)
         self._waiting = left
-        return batch, groups
+        return batch
 
-    async def _store(self, batch: list[Waiting], groups: list[int]) -> None:
+    async def _store(self, batch: list[Waiting]) -> None:
+        """Store and answer one statement's heartbeats."""
         try:
-            rows = await run(self._pool, lambda connection: _statement(connection, batch, groups))
-        except DatabaseAway:
-            log.warning("database_away", heartbeats=len(batch))
+            replies = await self._lane.run(
+                [(*item.sender, item.last, *item.beat) for item in batch]
+            )
+            await self._note_use(replies)
+            busy = self._settle(batch, replies)
+            if busy:
+                await self._make_state_rows(busy)
+                self._try_again(busy)
+        except StatementFailed as failure:
+            await self._recover(batch, failure)
+
+    async def _recover(self, batch: list[Waiting], failure: StatementFailed) -> None:
+        """Make a missing partition, or find the one heartbeat the database refuses."""
+        if failure.sqlstate == _NO_PARTITION and not batch[0].retried:
+            # The upkeep is late, or the day of a late heartbeat was dropped already.
+            for item in batch:
+                item.retried = True
+            await self._aside(statements.PARTITIONS)
+            await self._store(batch)
+        elif failure.sqlstate[:2] not in _DATA_CLASSES:
+            log.error("heartbeats_failed", sqlstate=failure.sqlstate, reason=str(failure))
             settle(batch, AWAY)
-            return
-        except psycopg.DataError as error:
-            await self._store_apart(batch, groups, error)
-            return
-        self._settle(batch, rows)
-
-    async def _store_apart(
-        self, batch: list[Waiting], groups: list[int], error: psycopg.DataError
-    ) -> None:
-        """Find the heartbeat PostgreSQL refused, so that the others do not suffer from it."""
-        if len(batch) == 1:
-            log.warning("heartbeat_unstorable", sqlstate=error.sqlstate)
+        elif len(batch) == 1:
+            log.warning("heartbeat_unstorable", sqlstate=failure.sqlstate, reason=str(failure))
             settle(batch, UNSTORABLE)
-            return
-        for item, group in zip(batch, groups, strict=True):
-            await self._store([item], [group])
+        else:
+            for item in batch:
+                item.last = True
+                await self._store([item])
 
-    def _settle(self, batch: list[Waiting], groups: list[tuple[Any, ...]]) -> None:
-        """Tell every heartbeat what became of it; equal answers come as one row."""
-        for status, pending, target, interval, numbers, _, _, at in groups:
-            items = [batch[number - 1] for number in numbers]
-            settle(items, Outcome(status, pending, target or None, interval or 60, at))
-        busy = [item for item in batch if not item.future.done()]
-        if busy:
-            self._try_again(busy)
+    async def _note_use(self, replies: list[Reply]) -> None:
+        """What is rare: a successor token's first use, and noting that an API key is used."""
+        tokens = [UUID(bytes=reply.first_use) for reply in replies if reply.first_use]
+        if tokens:
+            await self._aside(statements.CONFIRM, tokens)
+        keys = [UUID(bytes=reply.key_use) for reply in replies if reply.key_use]
+        if keys:
+            await self._aside(statements.KEY_USED, keys)
+
+    async def _make_state_rows(self, items: list[Waiting]) -> None:
+        """Help devices that were made without the row every heartbeat writes."""
+        names = [item.sender.wanted for item in items]
+        tokens = [item.sender.token for item in items]
+        await self._aside(statements.STATE_ROWS, names, tokens)
+
+    async def _aside(self, statement: str, *parameters: list[Any]) -> None:
+        async def work(connection: Connection) -> None:
+            await connection.execute(statement, parameters)
+
+        await run(self._pool, work)
+
+    def _settle(self, batch: list[Waiting], replies: list[Reply]) -> list[Waiting]:
+        """Tell heartbeats what became of them; return those nothing was said of.
+
+        Equal answers come as one reply.
+        """
+        answered = 0
+        for reply in replies:
+            items = [batch[position - 1] for position in reply.positions]
+            settle(items, Outcome(reply.status, reply))
+            answered += len(items)
+        if answered == len(batch):
+            return []
+        said = {position for reply in replies for position in reply.positions}
+        return [item for position, item in enumerate(batch, start=1) if position not in said]
 
     def _try_again(self, busy: list[Waiting]) -> None:
         """Queue heartbeats whose device's state is being written; give up after a while."""
         now = time.monotonic()
-        late = [item for item in busy if item.since and now - item.since > BUSY_PATIENCE_S]
-        settle(late, AWAY)
-        again = [item for item in busy if not item.future.done()]
-        for item in again:
+        for item in busy:
             item.since = item.since or now
+            item.last = True
+        late = [item for item in busy if now - item.since > BUSY_PATIENCE_S]
+        settle(late, AWAY)
+        again = [item for item in busy if now - item.since <= BUSY_PATIENCE_S]
         self._loop.call_later(BUSY_PAUSE_S, self._requeue, again)
 
     def _requeue(self, busy: list[Waiting]) -> None:
@@ -208,47 +266,8 @@ def _follows(before: Waiting, item: Waiting) -> bool:
 
 
 def settle(batch: list[Waiting], outcome: Outcome) -> None:
-    """End every heartbeat of the batch the same way."""
+    """End every heartbeat of the batch that has not ended the same way."""
     counters.HEARTBEATS.labels(str(outcome.status)).inc(len(batch))
     for item in batch:
         if not item.future.done():
             item.future.set_result(outcome)
-
-
-async def _statement(
-    connection: Connection, batch: list[Waiting], groups: list[int]
-) -> list[tuple[Any, ...]]:
-    """Run the gathered statement and what the first use of a credential asks for."""
-    rows = [(*item.sender, group, *item.beat) for item, group in zip(batch, groups, strict=True)]
-    arrays = [
-        encode(column)
-        for encode, column in zip(_ENCODERS, zip(*rows, strict=True), strict=True)
-    ]
-    try:
-        found = await _run(connection, arrays)
-    except psycopg.errors.CheckViolation:
-        # No partition for one of the days: the upkeep is late, or a day was dropped already.
-        await connection.execute(statements.PARTITIONS)
-        found = await _run(connection, arrays)
-    await _after(connection, found)
-    answered = sum([len(row[4]) for row in found])
-    if answered < len(batch):
-        names = [item.sender[2] for item in batch]
-        await connection.execute(statements.STATE_ROWS, [names])
-    return found
-
-
-async def _run(connection: Connection, arrays: list[Any]) -> list[tuple[Any, ...]]:
-    cursor = psycopg.AsyncRawCursor(connection)
-    await cursor.execute(
-        statements.HEARTBEATS, [statements.SENDING_ROLES, *arrays], prepare=True, binary=True
-    )
-    return await cursor.fetchall()
-
-
-async def _after(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """What is rare: a successor token's first use, and noting that an API key is used."""
-    for position, statement in ((5, statements.CONFIRM), (6, statements.KEY_USED)):
-        ids: list[UUID] = [row[position] for row in rows if row[position] is not None]
-        if ids:
-            await connection.execute(statement, [ids])

@@ -12,7 +12,8 @@ from gateway import refusals, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
 from gateway.gatherer import Gatherer, Outcome, Sender
 from gateway.heartbeat_shapes import SEQUENCE, TS, Beat, Refused, Unreadable, read_beat, read_json
-from gateway.wire import Asked, Receive, Refusal, Send, answer, read_body as read_bytes, require_json
+from gateway.wire import Asked, Receive, Refusal, Send, answer, require_json
+from gateway.wire import read_body as read_bytes
 
 _encode = msgspec.json.Encoder().encode
 _random = random.random

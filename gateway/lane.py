@@ -7,22 +7,34 @@ parameters are bytes already, the socket stays registered, and libpq is driven d
 """
 
 import asyncio
+from collections.abc import Iterable
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
-import structlog
 from psycopg import pq
 
-from gateway import statements
+from gateway import columns, statements
 from gateway.database import PATIENCE_S, Connection, DatabaseAway, connect
 
-log = structlog.get_logger(__name__)
-
 _NAME = b"heartbeats"
-_RETRIES = 5
+_ROLES = columns.texts(statements.SENDING_ROLES)
+_ENCODERS = [encode for _, _, encode in statements.HEARTBEAT_COLUMNS]
+_FORMATS = [pq.Format.BINARY] * (1 + len(_ENCODERS))
 _integer = Struct(">i").unpack
-_moment = Struct(">q").unpack
+
+
+class Reply(NamedTuple):
+    """What the statement says of the heartbeats at `positions` (counted from 1)."""
+
+    status: int
+    pending: int
+    target: bytes
+    interval_s: int
+    positions: list[int]
+    first_use: bytes | None
+    key_use: bytes | None
+    server_time: bytes
 
 
 class StatementFailed(Exception):
@@ -42,12 +54,15 @@ class Lane:
         self._answer: asyncio.Future[pq.abc.PGresult] | None = None
         self._result: pq.abc.PGresult | None = None
 
-    async def run(self, parameters: list[bytes]) -> pq.abc.PGresult:
-        """Run the statement and return its rows once it is committed.
+    async def run(self, rows: Iterable[tuple[Any, ...]]) -> list[Reply]:
+        """Run the statement and return what it says once it is committed.
 
         A lost connection is replaced; the statement may then run twice, which changes nothing.
         Raises DatabaseAway after PATIENCE_S seconds, StatementFailed when it is refused.
         """
+        parameters = [_ROLES]
+        for encode, column in zip(_ENCODERS, zip(*rows, strict=True), strict=True):
+            parameters.append(encode(column))
         deadline = self._loop.time() + PATIENCE_S
         while True:
             try:
@@ -63,7 +78,7 @@ class Lane:
                 await asyncio.sleep(0.05)
                 continue
             if result.status == pq.ExecStatus.TUPLES_OK:
-                return result
+                return [_reply(result, row) for row in range(result.ntuples)]
             self._refuse(result)
 
     def _refuse(self, result: pq.abc.PGresult) -> None:
@@ -79,19 +94,14 @@ class Lane:
         wire = connection.pgconn
         self._answer = self._loop.create_future()
         self._result = None
-        wire.send_query_prepared(
-            _NAME, parameters, [pq.Format.BINARY] * len(parameters), pq.Format.BINARY
-        )
+        wire.send_query_prepared(_NAME, parameters, _FORMATS, pq.Format.BINARY)
         while wire.flush():
             await self._writable(connection)
         return await self._answer
 
     async def _open(self) -> Connection:
         connection = await connect()
-        oids = [statements.TEXTS_OID, *(encode.oid for encode in statements.ENCODERS)]
-        result = connection.pgconn.prepare(_NAME, statements.HEARTBEATS.encode(), oids)
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            self._refuse(result)
+        await connection.execute(statements.HEARTBEATS)
         self._connection = connection
         self._loop.add_reader(connection.pgconn.socket, self._readable, connection)
         return connection
@@ -128,3 +138,19 @@ class Lane:
         if connection is not None:
             self._loop.remove_reader(connection.pgconn.socket)
             connection.pgconn.finish()
+
+
+def _reply(result: pq.abc.PGresult, row: int) -> Reply:
+    status, pending, target, interval, positions, first_use, key_use, server_time = (
+        result.get_value(row, column) for column in range(8)
+    )
+    return Reply(
+        _integer(status)[0],
+        _integer(pending)[0],
+        target or b"",
+        _integer(interval)[0],
+        columns.read_integers(positions or b""),
+        first_use,
+        key_use,
+        server_time or b"",
+    )

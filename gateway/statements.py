@@ -21,7 +21,8 @@ HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
     ("api_key", "bytea", columns.binaries),
     ("wanted", "text", columns.texts),
     ("live", "boolean", columns.flags),
-    ("grp", "integer", columns.integers),
+    # Stands for all rows of its device in this statement: the state becomes what it says.
+    ("last", "boolean", columns.flags),
     ("ts", "timestamptz", columns.moments),
     ("boot_id", "text", columns.texts),
     ("sequence", "bigint", columns.bigints),
@@ -43,9 +44,9 @@ HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
     ("errors", "jsonb", columns.documents),
 ]
 _NAMES = ", ".join(name for name, _, _ in HEARTBEAT_COLUMNS)
-_ARRAYS = ", ".join(
-    f"${number}::{kind}[]" for number, (_, kind, _) in enumerate(HEARTBEAT_COLUMNS, start=2)
-)
+_ARRAYS = ", ".join(f"${number}" for number, _ in enumerate(HEARTBEAT_COLUMNS, start=2))
+_TYPES = ", ".join(f"{kind}[]" for _, kind, _ in HEARTBEAT_COLUMNS)
+_SERVER_TIME = """to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 # Who is behind a credential: `t` the token, `k` the API key, `o` the organisation, `d` the device.
 _CREDENTIAL = """
@@ -62,6 +63,7 @@ _CREDENTIAL = """
 # Outcomes are HTTP statuses. A heartbeat that comes back in no row belongs to a device whose
 # state somebody else is writing at the moment, or that has no state row yet.
 HEARTBEATS = f"""
+PREPARE heartbeats (text[], {_TYPES}) AS
 WITH known AS MATERIALIZED (
     SELECT r.*, d.id AS device, d.organization_id, d.target_version,
            d.lifecycle <> '{_PENDING}' AS accepted,
@@ -74,7 +76,7 @@ WITH known AS MATERIALIZED (
            CASE WHEN k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
                 THEN k.id END AS key_use,
            CASE WHEN o.id IS NULL OR (t.id IS NOT NULL AND d.lifecycle = '{_RETIRED}') THEN 401
-                WHEN k.id IS NOT NULL AND k.role <> ALL ($1::text[]) THEN 403
+                WHEN k.id IS NOT NULL AND k.role <> ALL ($1) THEN 403
                 WHEN d.id IS NULL OR d.device_id <> r.wanted THEN 404
                 WHEN d.lifecycle = '{_RETIRED}' THEN 403
                 ELSE 200 END AS outcome
@@ -98,13 +100,10 @@ WITH known AS MATERIALIZED (
       FROM known n JOIN devices_devicestate s ON s.device_id = n.device
      WHERE n.outcome = 200
        FOR NO KEY UPDATE OF s SKIP LOCKED
-), decided AS MATERIALIZED (
-    -- Rows of one group follow each other, so the last one stands for all of them; another group
-    -- of the same device has to wait for the next statement.
-    SELECT h.*, h.grp = first_value(h.grp) OVER latest AS mine, row_number() OVER latest = 1 AS last,
-           coalesce(h.override, CASE WHEN h.newer OR h.old_health IN ('offline', 'unknown')
-                                     THEN h.health ELSE h.old_health END) AS new_health
-      FROM held h WINDOW latest AS (PARTITION BY h.device ORDER BY h.grp, h.i DESC)
+), decided AS NOT MATERIALIZED (
+    SELECT h.*, coalesce(h.override, CASE WHEN h.newer OR h.old_health IN ('offline', 'unknown')
+                                          THEN h.health ELSE h.old_health END) AS new_health
+      FROM held h WHERE h.last
 ), stored AS (
     INSERT INTO devices_heartbeat (
            device_id, organization_id, at, received_at, boot_id, sequence, health, version, commit,
@@ -113,7 +112,7 @@ WITH known AS MATERIALIZED (
     SELECT device, organization_id, at, now(), boot_id, coalesce(sequence, 0), health, version,
            commit, uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb,
            temperature_c, containers_running, containers_failed, metrics, status, errors
-      FROM decided WHERE mine AND accepted
+      FROM held WHERE accepted
     ON CONFLICT DO NOTHING
 ), told AS (
     INSERT INTO devices_deviceevent (
@@ -129,7 +128,7 @@ WITH known AS MATERIALIZED (
            jsonb_build_object('from', old_health, 'to', new_health)
       FROM decided,
            lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') AS ms
-     WHERE last AND accepted AND new_health <> old_health
+     WHERE accepted AND new_health <> old_health
 ), moved AS (
     UPDATE devices_devicestate s SET
            last_seen = greatest(s.last_seen, now()),
@@ -166,17 +165,17 @@ WITH known AS MATERIALIZED (
            metrics = CASE WHEN w.newer THEN coalesce(w.metrics, '{{}}') ELSE s.metrics END,
            status = CASE WHEN w.newer THEN coalesce(w.status, '{{}}') ELSE s.status END,
            errors = CASE WHEN w.newer THEN coalesce(w.errors, '[]') ELSE s.errors END
-      FROM decided w WHERE w.last AND s.device_id = w.device
+      FROM decided w WHERE s.device_id = w.device
 )
 SELECT 200, CASE WHEN accepted THEN
             (SELECT count(*) FROM commands_command c
               WHERE c.device_id = w.device AND c.status = '{_QUEUED}' AND c.expires_at > now())
             ELSE 0 END::integer,
-       target_version, interval_s, array_agg(i::integer), first_use, key_use, now()
-  FROM decided w WHERE mine
+       target_version, interval_s, array_agg(i::integer), first_use, key_use, {_SERVER_TIME}
+  FROM held w
  GROUP BY 2, 3, 4, 6, 7
 UNION ALL
-SELECT outcome, 0, '', 0, array_agg(i::integer), first_use, key_use, now()
+SELECT outcome, 0, '', 60, array_agg(i::integer), first_use, key_use, ''
   FROM known WHERE outcome <> 200
  GROUP BY 1, 6, 7
 """  # noqa: S608 - only constants of this module are put in
@@ -210,7 +209,9 @@ INSERT INTO devices_devicestate (
        device_id, organization_id, health, boot_id, past_boots, version, agent_version, commit,
        metrics, status, errors, flaps)
 SELECT id, organization_id, 'unknown', '', '[]', '', '', '', '{}', '{}', '[]', 0
-  FROM devices_device WHERE device_id = ANY (%s)
+  FROM devices_device
+ WHERE device_id = ANY (%s)
+    OR id IN (SELECT device_id FROM devices_devicetoken WHERE sha256 = ANY (%s))
 ON CONFLICT DO NOTHING
 """
 

@@ -41,21 +41,16 @@ class Asked:
     __slots__ = ("api_key", "content_type", "length", "request_id", "token")
 
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.token = self.api_key = self.content_type = self.request_id = b""
-        self.length = 0
-        for name, value in headers:
-            if name == b"x-device-token":
-                self.token = value
-            elif name == b"content-type":
-                self.content_type = value
-            elif name == b"content-length":
-                self.length = int(value) if value.isdigit() else 0
-            elif name == b"x-api-key":
-                self.api_key = value
-            elif name == b"x-request-id" and _REQUEST_ID(value):
-                self.request_id = value
-        if not self.request_id:
-            self.request_id = b"%b-%x" % (_prefix, next(_numbers))
+        sent = dict(headers).get
+        self.token = sent(b"x-device-token", b"")
+        self.api_key = sent(b"x-api-key", b"")
+        self.content_type = sent(b"content-type", b"")
+        length = sent(b"content-length", b"")
+        self.length = int(length) if length.isdigit() else 0
+        asked = sent(b"x-request-id", b"")
+        self.request_id = (
+            asked if asked and _REQUEST_ID(asked) else b"%b-%x" % (_prefix, next(_numbers))
+        )
 
 
 async def read_body(asked: Asked, receive: Receive, cap: int) -> bytes:
@@ -85,7 +80,9 @@ def require_json(asked: Asked) -> None:
         return
     if kind.partition(b";")[0].strip().lower() != b"application/json":
         raise Refusal(
-            415, "unsupported_media_type", "Send the body as JSON with Content-Type application/json."
+            415,
+            "unsupported_media_type",
+            "Send the body as JSON with Content-Type application/json.",
         )
 
 

@@ -13,10 +13,10 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter, TextFilter
+from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, TenantModelAdmin, principal_of
+from accounts.admin_site import BoundedPaginator, MomentsFilter, TenantModelAdmin, principal_of
 from accounts.policy import Action
 from audit.models import AuditEntry
 from common import markup
@@ -135,7 +135,7 @@ class AuditEntryAdmin(TenantModelAdmin):
         TargetFilter,
         TargetIdFilter,
         RequestFilter,
-        ("at", RangeDateTimeFilter),
+        ("at", MomentsFilter),
     ]
     search_fields = ["actor", "action", "target"]
     ordering = ["-at"]

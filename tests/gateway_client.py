@@ -50,7 +50,9 @@ class GatewayClient:
 
     def post(self, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """POST JSON, or bytes as they are."""
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body else b""
+        raw = (
+            body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        )
         return self.request("POST", url, raw, headers)
 
     def request(

@@ -15,11 +15,10 @@ from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     DropdownFilter,
     MultipleDropdownFilter,
-    RangeDateTimeFilter,
 )
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, TenantModelAdmin, principal_of
+from accounts.admin_site import BoundedPaginator, MomentsFilter, TenantModelAdmin, principal_of
 from accounts.policy import Action
 from commands import registry, services
 from commands.admin.queue import queue_view
@@ -92,7 +91,7 @@ class CommandAdmin(TenantModelAdmin):
         StatusFilter,
         KindFilter,
         ("device", AutocompleteSelectFilter),
-        ("created_at", RangeDateTimeFilter),
+        ("created_at", MomentsFilter),
     ]
     list_select_related = ["device", "organization"]
     search_fields = ["device__device_id", "created_by"]

@@ -154,9 +154,7 @@ def test_fields_become_the_payload_and_empty_ones_are_not_sent(
     assert Command.objects.get().payload == payload
 
 
-def test_a_viewer_reads_commands_and_neither_queues_nor_cancels(
-    viewer: Principal, device: Device
-):
+def test_a_viewer_reads_commands_and_neither_queues_nor_cancels(viewer: Principal, device: Device):
     command = CommandFactory(device=device)
     browser = browser_of(viewer)
 

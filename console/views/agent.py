@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
@@ -23,6 +24,7 @@ def newest_wheel() -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
+@transaction.non_atomic_requests
 @require_safe
 def wheel(_request: HttpRequest, name: str) -> HttpResponseBase:
     """Hand out the agent's wheel."""
@@ -34,6 +36,7 @@ def wheel(_request: HttpRequest, name: str) -> HttpResponseBase:
     return answer
 
 
+@transaction.non_atomic_requests
 @require_safe
 def unit(_request: HttpRequest) -> HttpResponse:
     """Hand out the systemd unit that fits the folder the line installs into."""

@@ -21,6 +21,7 @@ from governance.admin import changes
 SHOWN = 100
 CHARTED = ["cpu_percent", "mem_percent", "disk_percent", "temperature_c"]
 # Hours shown, and the step of the averages in seconds.
+DEFAULT_SPAN = 6
 SPANS = {1: 30, 6: 120, 24: 600, 168: 3_600}
 
 
@@ -74,7 +75,7 @@ def chart(request: HttpRequest, pk: UUID) -> JsonResponse:
     """
     _principal, device = find(request, pk)
     asked = request.GET.get("hours", "")
-    hours = int(asked) if asked.isdigit() and int(asked) in SPANS else 6
+    hours = next((offered for offered in SPANS if asked == str(offered)), DEFAULT_SPAN)
     interval = device.heartbeat_interval_s or device.organization.heartbeat_interval_s
     step = max(SPANS[hours], 2 * interval)
     now = clock.now()

@@ -6,10 +6,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateTimeFilter, TextFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, TextFilter
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, TenantModelAdmin, principal_of
+from accounts.admin_site import BoundedPaginator, MomentsFilter, TenantModelAdmin, principal_of
 from accounts.policy import Action
 from common import markup
 from devices.models import Device, DeviceEvent
@@ -34,7 +34,7 @@ class DeviceEventAdmin(TenantModelAdmin):
         ("device", AutocompleteSelectFilter),
         "severity",
         KindFilter,
-        ("at", RangeDateTimeFilter),
+        ("at", MomentsFilter),
     ]
     list_select_related = ["device"]
     search_fields = ["message", "device__device_id"]

@@ -76,6 +76,10 @@ class GroupFilter(DropdownFilter):
         groups = DeviceGroup.objects.visible_to(principal_of(request)).order_by("name")
         return [(str(group.pk), group.name) for group in groups[: limits.PAGE_SIZE_MAX]]
 
+    def has_output(self) -> bool:
+        """Stay in force without a group to offer: an address with a group's id shows nothing."""
+        return True
+
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         # Only groups that were offered count: a foreign id and an absent one match nothing.
         if not self.value():

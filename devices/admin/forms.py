@@ -43,6 +43,13 @@ class TagsField(SimpleArrayField):
 class StrictJSONField(forms.JSONField):
     """An object that can be stored: no NUL, no number a column cannot hold, no deep nesting."""
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Show what was entered again, also what cannot be read."""
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return initial
+
     def to_python(self, value: Any) -> Any:
         """Refuse what JSON allows and the database does not."""
         try:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import openpyxl
 import pytest
-from django.test.utils import CaptureQueriesContext
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from guardian.shortcuts import assign_perm
 
 from accounts.models import Organization
@@ -96,7 +96,9 @@ def test_a_foreign_group_and_an_absent_one_match_nothing(
 def test_filters_narrow_the_list(
     viewer: Principal, organization: Organization, query: str, found: set[str]
 ):
-    DeviceFactory(organization=organization, device_id="dev-a", tags=["hdmi"], ip_address="10.0.0.7")
+    DeviceFactory(
+        organization=organization, device_id="dev-a", tags=["hdmi"], ip_address="10.0.0.7"
+    )
     DeviceFactory(
         organization=organization,
         device_id="dev-b",
@@ -118,13 +120,13 @@ def test_filters_narrow_the_list(
     assert {name for name in ("a", "b", "c", "gone") if f"<b>dev-{name}</b>" in page} == found
 
 
-def test_the_list_costs_the_same_whatever_its_length(
-    admin: Principal, organization: Organization
-):
+def test_the_list_costs_the_same_whatever_its_length(admin: Principal, organization: Organization):
     browser = browser_of(admin)
 
     def cost() -> int:
-        with CaptureQueriesContext(connection, ) as seen:
+        with CaptureQueriesContext(
+            connection,
+        ) as seen:
             assert browser.get(f"{LIST}?all=").status_code == 200
         return len(seen)
 
@@ -219,14 +221,19 @@ def test_an_admin_moves_a_device_between_groups_of_the_organisation_only(
 
 
 @pytest.mark.parametrize(
-    "metadata", ['{"a": "\\u0000"}', '{"a": NaN}', '{"a": 1e999}', '["list"]', "{", "[" * 5_000]
+    "metadata",
+    [
+        '{"a": "\\u0000"}',
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '["list"]',
+        "{",
+        pytest.param("[" * 50_000, id="deep"),
+        pytest.param('{"a":' * 40 + "1" + "}" * 40, id="nested"),
+    ],
 )
-def test_metadata_no_column_can_hold_is_refused(
-    operator: Principal, device: Device, metadata: str
-):
-    answer = browser_of(operator).post(
-        f"{LIST}{device.pk}/change/", {**FORM, "metadata": metadata}
-    )
+def test_metadata_no_column_can_hold_is_refused(operator: Principal, device: Device, metadata: str):
+    answer = browser_of(operator).post(f"{LIST}{device.pk}/change/", {**FORM, "metadata": metadata})
 
     assert answer.status_code == 200
     assert "Please correct the error" in text_of(answer)
@@ -354,7 +361,7 @@ def test_the_xlsx_export_holds_text_and_no_formula(viewer: Principal, organizati
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active
     header, row = list(sheet.iter_rows(values_only=True))
     assert dict(zip(header, row, strict=True))["name"] == "'=1+1"
-    assert {cell.data_type for cell in sheet[2]} <= {"s", "n"}
+    assert "f" not in {cell.data_type for cell in sheet[2]}
 
 
 def test_an_export_that_is_too_long_is_refused(
@@ -368,9 +375,7 @@ def test_an_export_that_is_too_long_is_refused(
     assert "at most 1 devices" in page
 
 
-def test_groups_are_made_renamed_and_deleted_by_admins_only(
-    admin: Principal, operator: Principal
-):
+def test_groups_are_made_renamed_and_deleted_by_admins_only(admin: Principal, operator: Principal):
     path = "/admin/devices/devicegroup/"
     browser = browser_of(admin)
 
@@ -384,9 +389,9 @@ def test_groups_are_made_renamed_and_deleted_by_admins_only(
     assert renamed == "Main stage"
     assert refused.status_code == 403
     assert list(
-        AuditEntry.objects.filter(target_type="devicegroup").order_by("seq").values_list(
-            "action", flat=True
-        )
+        AuditEntry.objects.filter(target_type="devicegroup")
+        .order_by("seq")
+        .values_list("action", flat=True)
     ) == ["group.create", "group.update", "group.delete"]
 
 
@@ -421,9 +426,7 @@ def test_grants_of_a_person_are_written_one_by_one(
     assert AuditEntry.objects.filter(action="group.revoke").count() == 1
 
 
-def test_a_foreign_group_cannot_be_granted(
-    admin: Principal, limited: Principal, foreign: Device
-):
+def test_a_foreign_group_cannot_be_granted(admin: Principal, limited: Principal, foreign: Device):
     theirs = group_of(foreign.organization, foreign, name="theirs")
     row = limited.user.memberships.get()
     form = {"role": "operator", "limited_to_groups": "on", "granted": [theirs.pk]}

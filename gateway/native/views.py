@@ -8,6 +8,7 @@ from typing import IO, Any
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ParseError
 from rest_framework.generics import ListAPIView
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -198,6 +199,8 @@ class BundleUpload(OneCommandView):
         """Keep the archive; sending the same one again is accepted."""
         command = self.command(pk)
         content: Any = request.data
+        if not hasattr(content, "seek"):
+            raise ParseError("The body is empty. Send the archive.")
         size = content.seek(0, 2)
         content.seek(0)
         bundle = command_services.bundle_store(

@@ -69,9 +69,13 @@ class AuditsCsv(AuditView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """Stream the filtered log in chain order; taking a copy is itself written to the log."""
         visible = AuditEntry.objects.visible_to(self.principal)
+        # Only what was read as a filter is noted: anything else may hold what no column can.
+        known = AuditFilter.base_filters
         lines = services.audit_export(
             entries=self.filter_queryset(visible),
-            filters={name: str(value) for name, value in request.query_params.items()},
+            filters={
+                name: str(value) for name, value in request.query_params.items() if name in known
+            },
             actor=self.principal,
         )
         return streamed_file(

@@ -75,7 +75,7 @@ def test_an_entry_shows_what_changed_its_place_and_its_neighbours(operator: Prin
         assert f"{LIST}{row.pk}/change/" in page
     assert entry.hash in page
     assert entry.previous_hash in page
-    for part in ("− 1", "+ 2", "− true", "+ x"):
+    for part in ("- 1", "+ 2", "- true", "+ x"):
         assert part in page
 
 

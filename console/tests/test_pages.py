@@ -1,0 +1,177 @@
+"""What holds for every page of the console."""
+
+from html.parser import HTMLParser
+
+import pytest
+from django.test import Client
+
+from accounts.models import Organization
+from accounts.policy import Role
+from accounts.principals import Principal
+from accounts.tests.factories import member
+from commands.tests.factories import CommandFactory
+from console.middleware import content_policy
+from console.tests.browsers import browser_of, text_of
+from devices.models import Device
+
+A, O, V = Role.ADMIN, Role.OPERATOR, Role.VIEWER  # noqa: E741
+# Who may open each page; everybody else gets 403.
+PAGES = {
+    "/admin/": {A, O, V},
+    "/admin/devices/device/": {A, O, V},
+    "/admin/devices/device/export/": {A, O, V},
+    "/admin/devices/device/add/": set(),
+    "/admin/devices/device/{device}/change/": {A, O, V},
+    "/admin/devices/devicegroup/": {A, O, V},
+    "/admin/devices/devicegroup/add/": {A},
+    "/admin/devices/enrollmenttoken/": {A},
+    "/admin/devices/deviceevent/": {A, O, V},
+    "/admin/devices/deviceevent/add/": set(),
+    "/admin/commands/command/": {A, O, V},
+    "/admin/commands/command/add/": set(),
+    "/admin/commands/command/{command}/change/": {A, O, V},
+    "/admin/commands/command/{command}/delete/": set(),
+    "/admin/commands/command/queue/?devices={device}": {A, O},
+    "/admin/commands/supportbundle/": {A, O},
+    "/admin/audit/auditentry/": {A, O},
+    "/admin/audit/auditentry/add/": set(),
+    "/admin/accounts/organization/": {A, O, V},
+    "/admin/accounts/organization/add/": set(),
+    "/admin/accounts/membership/": {A},
+    "/admin/accounts/membership/add/": {A},
+    "/admin/accounts/apikey/": {A},
+    "/admin/accounts/apikey/add/": {A},
+    "/console/system": {A, O, V},
+    "/console/add-device": {A},
+    "/console/devices/{device}": {A, O, V},
+    "/console/devices/{device}/heartbeats": {A, O, V},
+    "/console/devices/{device}/commands": {A, O, V},
+    "/console/devices/{device}/events": {A, O, V},
+    "/console/devices/{device}/audit": {A, O},
+    "/accounts/2fa/": {A, O, V},
+    "/accounts/password/change/": {A, O, V},
+    "/accounts/logout/": {A, O, V},
+}
+SIDEBAR = {
+    V: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Organisation",
+        "System status"},
+    O: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Support bundles",
+        "Audit log", "Organisation", "System status"},
+    A: {"Dashboard", "Devices", "Device groups", "Enrolment tokens", "Add a device",
+        "Device events", "Commands", "Support bundles", "Audit log", "Organisation", "People",
+        "API keys", "System status"},
+}  # fmt: skip
+
+
+class Sources(HTMLParser):
+    """Collects what a page makes the browser load, and scripts that stand in the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.handlers: list[str] = []
+        self.inline_scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.handlers += [name for name in found if name.startswith("on")]
+        names = ["src", "srcset", "action", "formaction", "poster", "data"]
+        self.loaded += [found[name] or "" for name in names if name in found]
+        if tag == "link":
+            self.loaded.append(found.get("href") or "")
+        kind = found.get("type", "text/javascript")
+        self.inline_scripts += tag == "script" and "src" not in found and "json" not in kind
+
+
+@pytest.fixture
+def paths(device: Device) -> dict[str, str]:
+    command = CommandFactory(device=device)
+    return {page: page.format(device=device.pk, command=command.pk) for page in PAGES}
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_pages_open_for_the_roles_of_the_table(
+    organization: Organization, paths: dict[str, str], role: str
+):
+    browser = browser_of(member(organization, role))
+
+    found = {page: browser.get(path).status_code for page, path in paths.items()}
+
+    assert found == {page: 200 if role in roles else 403 for page, roles in PAGES.items()}
+
+
+def test_pages_ask_strangers_to_sign_in(paths: dict[str, str]):
+    for path in paths.values():
+        answer = Client().get(path)
+        # One who is signed out already has nothing to sign out of.
+        assert answer.status_code == 302, path
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_the_sidebar_shows_what_the_role_may_open(organization: Organization, role: str):
+    answer = browser_of(member(organization, role)).get("/admin/")
+
+    shown = {
+        item["title"]
+        for group in answer.context["sidebar_navigation"]
+        for item in group["items"]
+        if item["has_permission"]
+    }
+    assert shown == SIDEBAR[Role(role)]
+
+
+def test_no_page_loads_anything_from_outside_or_runs_a_script_of_its_own(
+    admin: Principal, paths: dict[str, str]
+):
+    browser = browser_of(admin)
+    pages = [browser.get(path) for page, path in paths.items() if A in PAGES[page]]
+    pages += [Client().get("/accounts/login/"), browser.get("/admin/nowhere/")]
+
+    for answer in pages:
+        sources = Sources()
+        sources.feed(answer.content.decode())
+        outside = [
+            source for source in sources.loaded if source and not source.startswith(("/", "data:"))
+        ]
+        assert [source for source in outside if source not in {".", "?"}] == []
+        assert not any(source.startswith("//") for source in sources.loaded)
+        assert sources.handlers == []
+        assert sources.inline_scripts == 0
+
+
+def test_the_browser_is_told_to_load_nothing_from_outside(admin: Principal):
+    answer = browser_of(admin).get("/admin/")
+
+    policy = answer["Content-Security-Policy"]
+    assert policy == content_policy("/admin/")
+    assert "default-src 'self'" in policy
+    assert "script-src 'self' 'unsafe-eval';" in policy
+    assert "http" not in policy
+    assert answer["X-Frame-Options"] == "DENY"
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_page_that_is_not_there_says_so_in_the_portals_words(admin: Principal):
+    answer = browser_of(admin).get("/admin/nowhere/")
+
+    assert answer.status_code == 404
+    assert "or it belongs to another organisation" in text_of(answer)
+
+
+def test_a_page_one_may_not_open_says_what_to_do(viewer: Principal):
+    answer = browser_of(viewer).get("/admin/accounts/membership/")
+
+    assert "Ask one of its admins" in text_of(answer)
+
+
+def test_the_system_page_names_parts_versions_and_sizes(viewer: Principal):
+    page = text_of(browser_of(viewer).get("/console/system"))
+
+    for part in ("gateway", "PostgreSQL", "devices_device"):
+        assert part in page
+
+
+def test_the_organisation_link_leads_to_ones_own_settings(viewer: Principal):
+    answer = browser_of(viewer).get("/console/organization")
+
+    assert answer.url == f"/admin/accounts/organization/{viewer.organization_id}/change/"
