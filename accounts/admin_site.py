@@ -8,7 +8,12 @@ from urllib.parse import unquote
 from django.contrib import admin, messages
 from django.contrib.auth import logout as end_session
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import BadRequest, FieldDoesNotExist, PermissionDenied
+from django.core.exceptions import (
+    BadRequest,
+    FieldDoesNotExist,
+    PermissionDenied,
+    ValidationError,
+)
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -40,6 +45,14 @@ def principal_of(request: HttpRequest) -> Principal:
     if principal is None:
         raise PermissionDenied
     return principal
+
+
+def own_path(request: HttpRequest, wanted: str) -> str:
+    """Return the path when it stays on this site, else an empty text."""
+    safe = wanted.startswith("/") and url_has_allowed_host_and_scheme(
+        wanted, {request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if safe else ""
 
 
 class PortalAdminSite(UnfoldAdminSite):
@@ -82,15 +95,11 @@ class PortalAdminSite(UnfoldAdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Send strangers to the sign-in page, and tell people without a role what to do."""
-        wanted = request.GET.get("next", "")
-        safe = url_has_allowed_host_and_scheme(
-            wanted, {request.get_host()}, require_https=request.is_secure()
-        )
+        wanted = own_path(request, request.GET.get("next", "")) or reverse("admin:index")
         if not request.user.is_authenticated:
-            target = wanted if safe else reverse("admin:index")
-            return redirect_to_login(target, reverse("account_login"))
+            return redirect_to_login(wanted, reverse("account_login"))
         if self.has_permission(request):
-            return redirect(wanted if safe else "admin:index")
+            return HttpResponseRedirect(wanted)
         context = {**self.each_context(request), "title": "No access"}
         return TemplateResponse(request, "console/no_access.html", context, status=403)
 
@@ -170,6 +179,15 @@ class VisibleRelatedFilter(RelatedDropdownFilter):
         return [(row.pk, str(row)) for row in rows[: limits.PAGE_SIZE_MAX]]
 
 
+def _parameters(item: Any) -> list[str]:
+    """Return the names under which a filter of a list stands in the address."""
+    if isinstance(item, type):
+        return [str(getattr(item, "parameter_name", ""))]
+    field = item if isinstance(item, str) else item[0]
+    bounds = [f"{field}_{word}_{part}" for word in ("from", "to") for part in (0, 1)]
+    return [field, f"{field}__exact", f"{field}__id__exact", f"{field}__isnull", *bounds]
+
+
 class TenantModelAdmin(ModelAdmin):
     """Base of every admin class of the portal.
 
@@ -239,6 +257,12 @@ class TenantModelAdmin(ModelAdmin):
         """Give every filter over a relation the narrowed choices."""
         return [self._narrowed(item) for item in super().get_list_filter(request)]
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Take from the address what the list's filters read, and no other column or operator."""
+        return lookup in {
+            name for item in self.get_list_filter(request) for name in _parameters(item)
+        }
+
     def _narrowed(self, item: Any) -> Any:
         if not isinstance(item, str):
             return item
@@ -247,6 +271,14 @@ class TenantModelAdmin(ModelAdmin):
         except FieldDoesNotExist:
             return item
         return (item, VisibleRelatedFilter) if field.is_relation else item
+
+    def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
+        """Run the action; keys that are none select nothing."""
+        try:
+            return super().response_action(request, queryset)
+        except ValidationError:
+            self.message_user(request, "The selection cannot be read.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def changeform_view(
         self,

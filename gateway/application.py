@@ -20,7 +20,8 @@ from gateway.wire import Asked, Receive, Refusal, Scope, Send, refuse
 
 log = structlog.get_logger(__name__)
 
-ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Django types its handler more loosely than it calls it.
+ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
 
 _PREFIX = "/api/v1/devices/"
 _HEARTBEAT = "/heartbeat"

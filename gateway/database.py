@@ -101,11 +101,14 @@ async def run(pool: Pool, work: Callable[[Connection], Awaitable[Answer]]) -> An
     """
     deadline = time.monotonic() + PATIENCE_S
     task = asyncio.ensure_future(_attempts(pool, work, deadline))
-    done, _ = await asyncio.wait({task}, timeout=PATIENCE_S + 0.2)
-    if not done:
-        # Cancelling talks to the server first, which may be what hangs: nobody waits for that.
-        task.cancel()
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        await asyncio.wait({task}, timeout=PATIENCE_S + 0.2)
+    finally:
+        if not task.done():
+            # Cancelling talks to the server first, which may be what hangs: nobody waits for that.
+            task.cancel()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    if not task.done():
         raise DatabaseAway
     return task.result()
 

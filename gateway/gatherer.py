@@ -76,7 +76,7 @@ class Waiting:
         self.retried = False
 
 
-_NOBODY = Waiting(Sender(None, None, None, live=False), cast("Beat", ()), cast("Any", None))
+_NOBODY = Waiting(Sender(None, None, None, live=False), (), cast("Any", None))
 
 
 class Gatherer:
@@ -261,8 +261,8 @@ def _follows(before: Waiting, item: Waiting) -> bool:
         return False
     low, high = one[SEQUENCE], two[SEQUENCE]
     if low is None or high is None:
-        return low is high and later > earlier
-    return high > low and later >= earlier
+        return low is high and bool(later > earlier)
+    return bool(high > low and later >= earlier)
 
 
 def settle(batch: list[Waiting], outcome: Outcome) -> None:

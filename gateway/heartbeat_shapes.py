@@ -5,7 +5,7 @@ is left for Python is a handful of look-ups.
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +18,11 @@ NUMBER_MAX = float(2**53)
 PERCENT_MAX = 10_000.0  # some agents add up the cores
 TEMPERATURE_MAX = 1_000_000.0  # some sensors report thousandths of a degree
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+# Years 1 to 9999: what Python can read back.
+_FIRST, _LAST = (
+    (bound.replace(tzinfo=UTC) - _POSTGRES_EPOCH) // timedelta(microseconds=1)
+    for bound in (datetime.min, datetime.max)  # noqa: DTZ901 - UTC is put in above
+)
 
 ShortText = Annotated[str, Meta(max_length=limits.SHORT_CHARS)]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -74,27 +79,7 @@ class Body(Metrics, gc=False):
 # The canonical form, in the order of the statement's columns. A plain tuple: made once per
 # heartbeat and taken apart once. Moments are microseconds since 2000-01-01 UTC, PostgreSQL's own
 # count; the last three are JSON texts.
-Beat = tuple[
-    int | None,  # ts
-    str,  # boot_id
-    int | None,  # sequence
-    str,  # health
-    str,  # version
-    str,  # agent_version
-    str,  # commit
-    int | None,  # last_convergence
-    int | None,  # uptime_seconds
-    float | None,  # cpu_percent
-    float | None,  # mem_percent
-    float | None,  # disk_percent
-    float | None,  # disk_free_gb
-    float | None,  # temperature_c
-    int | None,  # containers_running
-    int | None,  # containers_failed
-    bytes | None,  # metrics
-    bytes | None,  # status
-    bytes | None,  # errors
-]
+Beat = tuple[Any, ...]
 TS, BOOT_ID, SEQUENCE, HEALTH = range(4)
 
 
@@ -259,8 +244,8 @@ def _health(status: Any, errors: list[str] | None, containers_failed: int | None
 
 
 def _micros(moment: datetime, field: str) -> int:
-    try:
-        span = moment - _POSTGRES_EPOCH
-    except OverflowError:
-        raise Refused(field, "The moment is outside the calendar") from None
-    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
+    span = moment - _POSTGRES_EPOCH
+    micros = (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
+    if not _FIRST <= micros <= _LAST:
+        raise Refused(field, "Expected a moment of the years 1 to 9999 UTC")
+    return micros

@@ -91,7 +91,8 @@ class Heartbeats:
             raise refusals.unknown_caller(by_key=token is None)
         if token is None and found[1] not in statements.SENDING_ROLES:
             raise refusals.forbidden()
-        return found[0]
+        device_id: str | None = found[0]
+        return device_id
 
     def _answer(self, outcome: Outcome) -> bytes:
         """Return the body; the pace is spread by a tenth, and slower while much is waiting."""

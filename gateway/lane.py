@@ -51,6 +51,7 @@ class Lane:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
+        self._socket = -1
         self._answer: asyncio.Future[pq.abc.PGresult] | None = None
         self._result: pq.abc.PGresult | None = None
 
@@ -96,25 +97,25 @@ class Lane:
         self._result = None
         wire.send_query_prepared(_NAME, parameters, _FORMATS, pq.Format.BINARY)
         while wire.flush():
-            await self._writable(connection)
+            await self._writable()
         return await self._answer
 
     async def _open(self) -> Connection:
         connection = await connect()
         await connection.execute(statements.HEARTBEATS)
         self._connection = connection
-        self._loop.add_reader(connection.pgconn.socket, self._readable, connection)
+        self._socket = connection.pgconn.socket
+        self._loop.add_reader(self._socket, self._readable, connection)
         return connection
 
-    async def _writable(self, connection: Connection) -> None:
+    async def _writable(self) -> None:
         """Wait until the socket takes more; read meanwhile, or both sides might wait."""
         ready: asyncio.Future[None] = self._loop.create_future()
-        socket = connection.pgconn.socket
-        self._loop.add_writer(socket, lambda: ready.done() or ready.set_result(None))
+        self._loop.add_writer(self._socket, _settle, ready)
         try:
             await ready
         finally:
-            self._loop.remove_writer(socket)
+            self._loop.remove_writer(self._socket)
 
     def _readable(self, connection: Connection) -> None:
         wire, answer = connection.pgconn, self._answer
@@ -136,21 +137,26 @@ class Lane:
         """Give the connection up; the next statement opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._loop.remove_reader(connection.pgconn.socket)
+            # A lost connection no longer knows its socket.
+            self._loop.remove_reader(self._socket)
             connection.pgconn.finish()
 
 
+def _settle(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
 def _reply(result: pq.abc.PGresult, row: int) -> Reply:
-    status, pending, target, interval, positions, first_use, key_use, server_time = (
-        result.get_value(row, column) for column in range(8)
-    )
+    values = [result.get_value(row, column) for column in range(8)]
+    status, pending, target, interval, positions = (value or b"" for value in values[:5])
     return Reply(
         _integer(status)[0],
         _integer(pending)[0],
-        target or b"",
+        target,
         _integer(interval)[0],
-        columns.read_integers(positions or b""),
-        first_use,
-        key_use,
-        server_time or b"",
+        columns.read_integers(positions),
+        values[5],
+        values[6],
+        values[7] or b"",
     )

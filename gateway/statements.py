@@ -209,9 +209,11 @@ INSERT INTO devices_devicestate (
        device_id, organization_id, health, boot_id, past_boots, version, agent_version, commit,
        metrics, status, errors, flaps)
 SELECT id, organization_id, 'unknown', '', '[]', '', '', '', '{}', '{}', '[]', 0
-  FROM devices_device
- WHERE device_id = ANY (%s)
-    OR id IN (SELECT device_id FROM devices_devicetoken WHERE sha256 = ANY (%s))
+  FROM devices_device d
+ WHERE (device_id = ANY (%s)
+        OR id IN (SELECT device_id FROM devices_devicetoken WHERE sha256 = ANY (%s)))
+   -- The insert alone would wait for whoever is writing an existing row.
+   AND NOT EXISTS (SELECT FROM devices_devicestate s WHERE s.device_id = d.id)
 ON CONFLICT DO NOTHING
 """
 

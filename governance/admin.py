@@ -5,11 +5,13 @@ import re
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -190,7 +192,10 @@ class AuditEntryAdmin(TenantModelAdmin):
         """Stream the filtered log in chain order; taking it is written to the log once."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = self.get_changelist_instance(request).get_queryset(request)
+        try:
+            found = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return redirect("admin:audit_auditentry_changelist")
         lines = audit_export(
             entries=found.order_by(), filters=request.GET.dict(), actor=principal_of(request)
         )
@@ -211,7 +216,8 @@ class AuditEntryAdmin(TenantModelAdmin):
         entry = self.get_object(request, unquote(object_id))
         if entry is None:
             return self.absent(request, object_id)
-        chain = AuditEntry.objects.filter(organization_id=entry.organization_id)
+        visible = AuditEntry.objects.visible_to(principal_of(request))
+        chain = visible.filter(organization_id=entry.organization_id)
         around = {row.seq: row for row in chain.filter(seq__in=[entry.seq - 1, entry.seq + 1])}
         context = {
             **self.admin_site.each_context(request),

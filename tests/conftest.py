@@ -39,7 +39,6 @@ def world(
         logging.disable(logging.NOTSET)
 
 
-
 @pytest.fixture
 def kept_world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
     """The same database, committed: the gateway has connections of its own."""

@@ -204,4 +204,3 @@ def _crossings() -> list[str]:
     except IntegrityError as error:
         wrong.append(f"could not be committed: {error}")
     return wrong
-

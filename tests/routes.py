@@ -32,9 +32,7 @@ class Found:
     @property
     def actions(self) -> dict[str, Action]:
         """The right each method needs, as the view declares it."""
-        actions: dict[str, Action] = getattr(
-            getattr(self.view, "view_class", None), "actions", {}
-        )
+        actions: dict[str, Action] = getattr(getattr(self.view, "view_class", None), "actions", {})
         return actions
 
 
@@ -183,9 +181,7 @@ ACCOUNTS = [
         body=lambda _: {"role": "operator"},
         entries=(Entry("member.update", "user", "user_id"),),
     ),
-    Operation(
-        "user", "DELETE", status=204, entries=(Entry("member.remove", "user", "user_id"),)
-    ),
+    Operation("user", "DELETE", status=204, entries=(Entry("member.remove", "user", "user_id"),)),
     _get("api-keys"),
     Operation(
         "api-keys",

@@ -75,9 +75,7 @@ def test_an_act_leaves_exactly_its_entries(world: World, operation: Operation):
     # Signing in belongs to no organisation yet.
     owner = NIL_UUID if operation.route == "auth-token" else world.acme.organization.pk
     for entry, expected in zip(entries, operation.entries, strict=True):
-        assert (entry.actor_type, entry.actor_id, entry.actor) == actor_of(
-            operation, caller, world
-        )
+        assert (entry.actor_type, entry.actor_id, entry.actor) == actor_of(operation, caller, world)
         assert entry.organization_id == owner
         assert entry.request_id == REQUEST_ID
         wanted = target_of(expected, answer, world)

@@ -298,12 +298,7 @@ def test_nothing_hands_work_to_the_broker_by_itself():
 
 def test_sql_is_written_in_one_place():
     words = {"cursor", "raw", "extra", "RawSQL"}
-    found = {
-        source.name
-        for source in sources()
-        for name, _ in _called(source)
-        if name in words
-    }
+    found = {source.name for source in sources() for name, _ in _called(source) if name in words}
 
     assert found == set(SPEAKS_SQL)
 

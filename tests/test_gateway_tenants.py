@@ -38,7 +38,9 @@ def test_the_paths_of_the_gateway_are_all_in_the_table():
 
 @pytest.mark.parametrize("operation", GATEWAY, ids=lambda one: one.name)
 def test_the_table_says_what_the_policy_says(operation: GatewayOperation):
-    allowed = {DEVICE if name == "device" else name.removesuffix("_key") for name in operation.callers}
+    allowed = {
+        DEVICE if name == "device" else name.removesuffix("_key") for name in operation.callers
+    }
 
     assert allowed <= POLICY[operation.action]
 
@@ -95,7 +97,10 @@ def test_a_foreign_device_in_a_batch_is_rejected_and_its_own_is_kept(
     kept_world: World, gateway: GatewayClient
 ):
     beat = {"boot_id": "boot-10", "sequence": 1, "version": "10"}
-    items = [{"device_id": rows.device.device_id, **beat} for rows in (kept_world.acme, kept_world.globex)]
+    items = [
+        {"device_id": rows.device.device_id, **beat}
+        for rows in (kept_world.acme, kept_world.globex)
+    ]
     headers = key_headers(kept_world.acme, Role.OPERATOR)
 
     answer = gateway.post("/api/v1/telemetry/batch", {"heartbeats": items}, headers)

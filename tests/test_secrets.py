@@ -12,6 +12,7 @@ import structlog
 from django.contrib import admin
 from django.db import connection
 from django.test import Client
+from psycopg import sql
 from rest_framework.test import APIClient
 
 from accounts.models import Organization
@@ -44,9 +45,7 @@ class Issued:
             content_type="application/json",
             headers=headers or {"Authorization": f"Bearer {self.secrets['access']}"},
         )
-        content = (
-            b"".join(response.streaming_content) if response.streaming else response.content
-        )
+        content = b"".join(response.streaming_content) if response.streaming else response.content
         self.answers[f"{method} {path} {len(self.answers)}"] = content
         return json.loads(content) if content.startswith(b"{") else content
 
@@ -97,9 +96,7 @@ def _issue(found: Issued) -> None:
         "POST", "/api/v1/auth/token", {"email": "owner@example.org", "password": PASSWORD}, Any="1"
     )
     kept["spent refresh"] = signed_in["refresh"]
-    again = found.call(
-        "POST", "/api/v1/auth/refresh", {"refresh": signed_in["refresh"]}, Any="1"
-    )
+    again = found.call("POST", "/api/v1/auth/refresh", {"refresh": signed_in["refresh"]}, Any="1")
     kept["access"], kept["refresh"] = again["access"], again["refresh"]
     key = found.call("POST", "/api/v1/api-keys", {"name": "a key", "role": "admin"})
     kept["API key"] = key["key"]
@@ -200,7 +197,8 @@ def test_no_table_holds_a_secret(issued: Issued):
         tables = [name for (name,) in cursor.fetchall()]
         dump = ""
         for table in tables:
-            with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copy:
+            statement = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(sql.Identifier(table))
+            with cursor.copy(statement) as copy:
                 dump += "".join(bytes(part).decode() for part in copy)
 
     assert len(tables) > 25
@@ -217,9 +215,7 @@ def test_no_page_of_the_console_holds_a_secret(issued: Issued):
             if "^" not in path and "(?P" not in path and not path.endswith("logout/"):
                 response = issued.client.get(path)
                 content = (
-                    b"".join(response.streaming_content)
-                    if response.streaming
-                    else response.content
+                    b"".join(response.streaming_content) if response.streaming else response.content
                 )
                 issued.answers[path] = content
 

@@ -105,7 +105,7 @@ class Matrix:
         return wrong + self._compare(*self._twins(operation, header="X-Organization"))
 
     def _compare(self, foreign: Probe, absent: Probe, *, alone: bool = False) -> list[str]:
-        """Send a probe and its twin; `alone` leaves the twin out: no such method, nothing to tell."""
+        """Send a probe and its twin; `alone` leaves out the twin of a method nobody offers."""
         seen, wrong = probed(self.caller, self.client, foreign, self.others)
         if alone:
             return wrong

@@ -25,7 +25,7 @@ from accounts.tests.factories import (
 )
 from audit import services as audit
 from audit.models import AuditEntry
-from commands.models import Command, SupportBundle
+from commands.models import SupportBundle
 from commands.tests.factories import CommandFactory
 from common import clock
 from common.ids import secret_digest, secret_token, uuid7

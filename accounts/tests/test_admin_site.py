@@ -114,8 +114,23 @@ def test_a_query_with_a_nul_is_refused_before_anything_reads_it(admin: Principal
 
 
 @pytest.mark.parametrize(
-    "query", ["p=x", "p=99999999999999999999", "o=9.9.9", "nonsense=1", "e=1", "all="]
+    "query", ["device_id__regex=[", "nonsense=1", "group_members__group_id=1", "metadata__a=1"]
 )
+def test_only_the_lists_own_filters_are_read_from_the_address(admin: Principal, query: str):
+    assert browser_of(admin).get(f"/admin/devices/device/?{query}").status_code == 400
+
+
+def test_a_selection_that_cannot_be_read_selects_nothing(admin: Principal):
+    answer = browser_of(admin).post(
+        "/admin/devices/device/",
+        {"action": "maintenance_on", "_selected_action": "not-a-key"},
+        follow=True,
+    )
+
+    assert "The selection cannot be read." in text_of(answer)
+
+
+@pytest.mark.parametrize("query", ["p=x", "p=99999999999999999999", "o=9.9.9", "e=1", "all="])
 def test_a_query_that_means_nothing_does_no_harm(admin: Principal, query: str):
     answer = browser_of(admin).get(f"/admin/devices/device/?{query}", follow=True)
 

@@ -79,11 +79,12 @@ class Client(asyncio.Protocol):
         now = time.perf_counter()
         if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
             self.run.errors += 1
-        elif self.run.measuring:
-            self.latencies.append(now - self.sent_at)
-        if self.run.journal is not None:
-            template = self.templates[self.position]
-            self.answered.append((id(template), template.sequence))
+        else:
+            if self.run.measuring:
+                self.latencies.append(now - self.sent_at)
+            if self.run.journal is not None:
+                template = self.templates[self.position]
+                self.answered.append((id(template), template.sequence))
         if self.run.over:
             self.transport.close()
             return

@@ -23,6 +23,8 @@ class CommandOutput(serializers.ModelSerializer):
     request_id = serializers.UUIDField(source="pk", read_only=True)
     device_id = serializers.CharField(source="device.device_id", read_only=True)
     type = serializers.CharField(source="kind", read_only=True)
+    payload = serializers.DictField(read_only=True)
+    result = serializers.DictField(read_only=True, allow_null=True)
 
     class Meta:
         model = Command

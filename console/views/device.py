@@ -101,7 +101,7 @@ def chart(request: HttpRequest, pk: UUID) -> JsonResponse:
 def heartbeats(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The newest heartbeats."""
     principal, device = find(request, pk)
-    rows = Heartbeat.objects.filter(device=device).order_by("-at")[:SHOWN]
+    rows = Heartbeat.objects.visible_to(principal).filter(device=device).order_by("-at")[:SHOWN]
     context = {**device_head(principal, device, "heartbeats"), "rows": rows, "shown": SHOWN}
     return page(request, "console/device/heartbeats.html", context)
 

@@ -7,14 +7,14 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from accounts.policy import Action
 from accounts.principals import Principal
 from common import clock
 from common.errors import DomainError
-from console.views.base import allowed, safe_next, visible
+from console.views.base import allowed, back, visible
 from devices.admin.forms import ReasonForm, StatusForm
 from devices.models import Device
 from devices.services import registry
@@ -89,4 +89,4 @@ def act(request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
         messages.success(request, do(request, device, principal))
     except DomainError as refusal:
         messages.error(request, refusal.message)
-    return redirect(safe_next(request, f"/console/devices/{device.pk}"))
+    return back(request, reverse("console:device", args=[device.pk]))

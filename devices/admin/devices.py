@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -210,10 +211,15 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
     def export_action(self, request: HttpRequest) -> HttpResponse:
         """Offer the formats, or hand out the file; a list that is too long is refused."""
         most = limits.EXPORT_ROWS_XLSX
-        if self.get_export_queryset(request)[: most + 1].count() > most:
+        changelist = redirect("admin:devices_device_changelist")
+        try:
+            found = self.get_export_queryset(request)
+        except IncorrectLookupParameters:
+            return changelist
+        if found[: most + 1].count() > most:
             sentence = f"An export holds at most {most} devices. Narrow the list by a filter first."
             self.message_user(request, sentence, messages.ERROR)
-            return redirect("admin:devices_device_changelist")
+            return changelist
         answer: HttpResponse = super().export_action(request)
         return answer
 

@@ -1,5 +1,6 @@
 from django_filters import rest_framework as filters
 
+from common.filters import MomentFilter
 from devices.models import Device, DeviceEvent, Heartbeat
 
 
@@ -17,8 +18,8 @@ class DeviceFilter(filters.FilterSet):
     tag = filters.CharFilter(field_name="tags", lookup_expr="contains", method="having_tag")
     group = filters.CharFilter(field_name="groups__name", max_length=120)
     maintenance_mode = filters.BooleanFilter()
-    seen_after = filters.IsoDateTimeFilter(field_name="state__last_seen", lookup_expr="gte")
-    seen_before = filters.IsoDateTimeFilter(field_name="state__last_seen", lookup_expr="lt")
+    seen_after = MomentFilter(field_name="state__last_seen", lookup_expr="gte")
+    seen_before = MomentFilter(field_name="state__last_seen", lookup_expr="lt")
 
     class Meta:
         model = Device
@@ -32,8 +33,8 @@ class DeviceFilter(filters.FilterSet):
 class HeartbeatFilter(filters.FilterSet):
     """Heartbeats of a span of time."""
 
-    after = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    before = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    after = MomentFilter(field_name="at", lookup_expr="gte")
+    before = MomentFilter(field_name="at", lookup_expr="lt")
 
     class Meta:
         model = Heartbeat
@@ -45,8 +46,8 @@ class EventFilter(filters.FilterSet):
 
     event_type = filters.CharFilter(field_name="kind", max_length=32)
     severity = filters.MultipleChoiceFilter(choices=DeviceEvent.Severity.choices)
-    after = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    before = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    after = MomentFilter(field_name="at", lookup_expr="gte")
+    before = MomentFilter(field_name="at", lookup_expr="lt")
 
     class Meta:
         model = DeviceEvent

@@ -82,6 +82,9 @@ class DeviceOutput(DeviceSummary):
     status_since = serializers.DateTimeField(
         source="state.health_since", read_only=True, allow_null=True
     )
+    status_override = serializers.ChoiceField(
+        choices=Device.Health.choices, allow_blank=True, read_only=True
+    )
     current_commit_hash = serializers.CharField(source="state.commit", read_only=True)
     groups: Any = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
     rollout_eligible = serializers.SerializerMethodField()
@@ -301,6 +304,12 @@ class RotateOutput(serializers.Serializer):
 class HeartbeatOutput(serializers.ModelSerializer):
     """One stored heartbeat."""
 
+    metrics = serializers.DictField(read_only=True, allow_null=True)
+    status = serializers.DictField(read_only=True, allow_null=True)
+    errors = serializers.ListField(  # type: ignore[assignment]
+        child=serializers.CharField(), read_only=True, allow_null=True
+    )
+
     class Meta:
         model = Heartbeat
         fields = [
@@ -383,7 +392,7 @@ class GroupSerializer(serializers.ModelSerializer):
 class EnrollmentTokenOutput(serializers.ModelSerializer):
     """An enrolment token without its secret."""
 
-    group: Any = serializers.SlugRelatedField(slug_field="name", read_only=True)
+    group: Any = serializers.SlugRelatedField(slug_field="name", read_only=True, allow_null=True)
 
     class Meta:
         model = EnrollmentToken

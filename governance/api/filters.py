@@ -4,6 +4,7 @@ from django.db.models import Q
 from django_filters import rest_framework as filters
 
 from audit.models import AuditEntry
+from common.filters import MomentFilter
 
 
 class AuditFilter(filters.FilterSet):
@@ -17,8 +18,8 @@ class AuditFilter(filters.FilterSet):
     target = filters.CharFilter(lookup_expr="icontains", max_length=255)
     deviceId = filters.CharFilter(max_length=64, method="about_device", label="Device id")  # noqa: N815
     request_id = filters.CharFilter(max_length=64)
-    since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    until = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    since = MomentFilter(field_name="at", lookup_expr="gte")
+    until = MomentFilter(field_name="at", lookup_expr="lt")
 
     class Meta:
         model = AuditEntry

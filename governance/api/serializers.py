@@ -6,6 +6,9 @@ from audit.models import AuditEntry
 class AuditEntryOutput(serializers.ModelSerializer):
     """One act, and its place in the organisation's chain."""
 
+    before = serializers.DictField(read_only=True, allow_null=True)
+    after = serializers.DictField(read_only=True, allow_null=True)
+
     class Meta:
         model = AuditEntry
         fields = [
