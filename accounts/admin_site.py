@@ -23,7 +23,12 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import RangeDateTimeFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    RangeDateTimeFilter,
+    RelatedDropdownFilter,
+)
+from unfold.contrib.filters.forms import AutocompleteDropdownForm
 from unfold.sites import UnfoldAdminSite
 from unfold.utils import parse_datetime_str
 from unfold.views import ChangeList
@@ -188,6 +193,21 @@ def _parameters(item: Any) -> list[str]:
     return [field, f"{field}__exact", f"{field}__id__exact", f"{field}__isnull", *bounds]
 
 
+class VisibleAutocompleteForm(AutocompleteDropdownForm):
+    """The box of a filter with suggestions; it names the chosen row only to who may see it."""
+
+    def __init__(self, request: HttpRequest, name: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, name, *args, **kwargs)
+        field: Any = self.fields[name]
+        field.queryset = field.queryset.visible_to(principal_of(request))
+
+
+class VisibleAutocompleteFilter(AutocompleteSelectFilter):
+    """Suggests and shows only rows the person may see."""
+
+    form_class = VisibleAutocompleteForm
+
+
 class TenantModelAdmin(ModelAdmin):
     """Base of every admin class of the portal.
 
@@ -264,6 +284,8 @@ class TenantModelAdmin(ModelAdmin):
         }
 
     def _narrowed(self, item: Any) -> Any:
+        if isinstance(item, tuple) and item[1] is AutocompleteSelectFilter:
+            return (item[0], VisibleAutocompleteFilter)
         if not isinstance(item, str):
             return item
         try:

@@ -1,30 +1,18 @@
 """Codes of the authenticator app in the browser, counted before they are compared."""
 
-from datetime import timedelta
-
 from allauth.mfa.base import forms as mfa
 from django.core.exceptions import ValidationError
 
 from accounts.models import User
-from accounts.services.limiter import TooManyAttempts, forget, pass_or_refuse
-from common import limits
-
-HOUR = timedelta(hours=1)
+from accounts.services.limiter import TooManyAttempts
+from accounts.services.sign_in import code_count, codes_forget
 
 
-def _count(user: User) -> str:
-    """Count one try. Only who knows the password gets here, so strangers lock nobody out."""
-    key = f"totp:{user.pk}"
+def _count(user: User) -> None:
     try:
-        pass_or_refuse(
-            key=key,
-            limit=limits.SIGN_IN_PER_ACCOUNT_HOUR,
-            per=HOUR,
-            message="Too many codes were wrong.",
-        )
+        code_count(user=user)
     except TooManyAttempts as refusal:
         raise ValidationError(refusal.message) from None
-    return key
 
 
 class CountedAuthenticateForm(mfa.AuthenticateForm):
@@ -32,9 +20,9 @@ class CountedAuthenticateForm(mfa.AuthenticateForm):
 
     def clean_code(self) -> str:
         """Return the code when it fits; a right one makes the wrong ones forgotten."""
-        key = _count(self.user)
+        _count(self.user)
         code: str = super().clean_code()
-        forget(key=key)
+        codes_forget(user=self.user)
         return code
 
 
@@ -43,7 +31,7 @@ class CountedReauthenticateForm(mfa.ReauthenticateForm):
 
     def clean_code(self) -> str:
         """Return the code when it fits; a right one makes the wrong ones forgotten."""
-        key = _count(self.user)
+        _count(self.user)
         code: str = super().clean_code()
-        forget(key=key)
+        codes_forget(user=self.user)
         return code

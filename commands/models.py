@@ -58,6 +58,10 @@ class CommandQuerySet(OfDeviceQuerySet["Command"]):
         not_begun = Q(status="queued") | Q(status="delivered", lease_expires_at__lte=now)
         return self.filter(not_begun, expires_at__lte=now)
 
+    def orphaned(self) -> Self:
+        """Waiting for a device that was retired meanwhile."""
+        return self.filter(status__in=WAITING, device__lifecycle=Device.Lifecycle.RETIRED)
+
     def lease_lost(self, now: datetime) -> Self:
         """Handed out, and the device never said that it began."""
         return self.filter(status="delivered", lease_expires_at__lte=now)

@@ -315,13 +315,15 @@ def bundle_read(*, bundle: SupportBundle, actor: Actor) -> "File[bytes]":
 def commands_expire(*, now: datetime) -> dict[str, int]:
     """End or put back what waited or ran too long; return how many of each. One sweep.
 
-    Over its time: expired. Handed out and never begun: queued again, or timed out after
+    Over its time: expired. For a retired device: cancelled. Handed out and never begun: queued
+    again, or timed out after
     `limits.COMMAND_ATTEMPTS_MAX` attempts. Running for longer than `limits.COMMAND_RUN_MAX`:
     timed out. One audit entry per organisation and outcome.
     """
     too_often = Command.objects.lease_lost(now).filter(attempt__gte=limits.COMMAND_ATTEMPTS_MAX)
     return {
         "expired": _end(Command.objects.overdue(now), to="expired", now=now),
+        "cancelled": _end(Command.objects.orphaned(), to="cancelled", now=now),
         "timed_out": _end(Command.objects.stuck(now), to="timed_out", now=now)
         + _end(too_often, to="timed_out", now=now),
         "requeued": _requeue(now=now),
@@ -330,7 +332,7 @@ def commands_expire(*, now: datetime) -> dict[str, int]:
 
 def _locked(commands: QuerySet[Command]) -> list[tuple[UUID, UUID]]:
     """Lock the rows nobody else works on; return (id, organisation id)."""
-    rows = commands.select_for_update(skip_locked=True).order_by("pk")
+    rows = commands.select_for_update(skip_locked=True, of=("self",)).order_by("pk")
     return list(rows.values_list("pk", "organization_id")[:10_000])
 
 

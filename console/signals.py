@@ -9,16 +9,19 @@ from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import HttpRequest
 
+from accounts.address import client_address
 from accounts.models import User
 from accounts.principals import user_principal
-from accounts.services.sign_in import sign_in_record
+from accounts.services.sign_in import sign_in_complete
 from audit import services as audit
 
 
 @receiver(user_logged_in)
 def record_sign_in(request: HttpRequest, user: User, **_more: Any) -> None:
     """Note a sign-in to the console."""
-    sign_in_record(user=user, actor=user_principal(user), how="console")
+    sign_in_complete(
+        user=user, address=client_address(request), actor=user_principal(user), how="console"
+    )
 
 
 @receiver(password_changed)

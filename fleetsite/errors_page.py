@@ -17,8 +17,12 @@ _SHARED = {
     "permission_denied": (403, "The caller may not do this."),
     "not_found": (404, "Nothing is there, or it belongs to somebody else."),
     "method_not_allowed": (405, "The method is not offered here."),
+    "body_too_large": (413, "The body is over what the proxy lets through."),
+    "too_many_connections": (429, "This address has too many open connections."),
+    "unavailable": (503, "The portal does not answer the proxy at the moment."),
     "too_large": (413, "The body is over its cap."),
     "unsupported_media_type": (415, "The content type is not read here."),
+    "overloaded": (503, "Too much is waiting; come back after `Retry-After` seconds."),
     "internal_error": (500, "Something failed on this side; the log knows it by X-Request-ID."),
 }
 

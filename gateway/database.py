@@ -75,7 +75,11 @@ async def prepare_connection(connection: Connection) -> None:
 async def connect() -> Connection:
     """Open a connection outside of the pool."""
     connection: Connection = await psycopg.AsyncConnection.connect(conninfo())
-    await prepare_connection(connection)
+    try:
+        await prepare_connection(connection)
+    except BaseException:
+        connection.pgconn.finish()
+        raise
     return connection
 
 

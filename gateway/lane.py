@@ -102,7 +102,11 @@ class Lane:
 
     async def _open(self) -> Connection:
         connection = await connect()
-        await connection.execute(statements.HEARTBEATS)
+        try:
+            await connection.execute(statements.HEARTBEATS)
+        except BaseException:
+            connection.pgconn.finish()
+            raise
         self._connection = connection
         self._socket = connection.pgconn.socket
         self._loop.add_reader(self._socket, self._readable, connection)

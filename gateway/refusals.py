@@ -79,4 +79,4 @@ def batch_limit() -> Refusal:
 
 
 def internal() -> Refusal:
-    return Refusal(500, "internal", "The portal failed on this request. Send it again later.")
+    return Refusal(500, "internal_error", "The portal failed on this request. Send it again later.")

@@ -43,10 +43,12 @@ class Probe:
     content_type: str = "application/json"
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    # The values of a form, whose body is not JSON.
+    said: tuple[str, ...] = ()
 
     def atoms(self) -> set[str]:
         """Return every value the request says."""
-        said = {*self.url.split("/"), *self.query.values(), *self.headers.values()}
+        said = {*self.url.split("/"), *self.query.values(), *self.headers.values(), *self.said}
         return said | set(_texts(self.body))
 
 

@@ -29,9 +29,6 @@ PAST_VISIBLE_TO = {
         "save": "groups that `current` gave",
         "service_update": "the row as the database has it, of an object `visible_to` gave",
     },
-    "governance/admin.py": {
-        "change_view": "the neighbours in the chain of an entry `visible_to` gave",
-    },
 }
 
 # Who may speak SQL besides migrations, and why.

@@ -16,7 +16,7 @@ from accounts.policy import Action
 from accounts.principals import switchable_organizations, user_principal
 from accounts.services.sign_in import (
     credentials_check,
-    sign_in_record,
+    sign_in_complete,
     tokens_issue,
     tokens_refresh,
     totp_check,
@@ -40,14 +40,11 @@ class SignIn(APIView):
         wanted = SignInInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         given = wanted.validated_data
-        user = credentials_check(
-            email=given["email"],
-            password=given["password"],
-            address=client_address(request._request),
-        )
+        address = client_address(request._request)
+        user = credentials_check(email=given["email"], password=given["password"], address=address)
         totp_check(user=user, code=given.get("totp", ""))
         pair = tokens_issue(user=user, now=clock.now())
-        sign_in_record(user=user, actor=user_principal(user), how="api")
+        sign_in_complete(user=user, address=address, actor=user_principal(user), how="api")
         return Response(TokenPairOutput(pair).data)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-from allauth.mfa.adapter import get_adapter as get_mfa_adapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
@@ -29,48 +28,75 @@ def _place_key(user_id: UUID, address: str) -> str:
     return f"known:{user_id}:{address}"
 
 
-def _count_attempt(*, user: User | None, email: str, address: str) -> list[str]:
-    """Count the attempt before the costly hash; return the buckets a success empties.
+def _buckets(*, user: User | None, email: str, address: str) -> dict[str, int]:
+    """Return the buckets an attempt counts in, with how many each lets through in an hour."""
+    if user is not None and user.known_places.filter(address=address).exists():
+        return {_place_key(user.pk, address): limits.SIGN_IN_PER_ACCOUNT_HOUR}
+    return {
+        f"address:{address}": limits.SIGN_IN_PER_ADDRESS_HOUR,
+        f"account:{email.lower()}": limits.SIGN_IN_PER_ACCOUNT_HOUR,
+    }
+
+
+def _count_attempt(*, user: User | None, email: str, address: str) -> None:
+    """Count the attempt before the costly hash.
 
     Strangers share one bucket per account. Who signed in from this address before has a bucket
     of their own, so nobody can lock an owner out from everywhere by guessing elsewhere.
     """
-    at_known_place = user is not None and user.known_places.filter(address=address).exists()
-    keys = []
-    if at_known_place and user is not None:
-        account_key = _place_key(user.pk, address)
-    else:
-        account_key = f"account:{email.lower()}"
-        address_key = f"address:{address}"
-        pass_or_refuse(
-            key=address_key, limit=limits.SIGN_IN_PER_ADDRESS_HOUR, per=HOUR, message=_TOO_MANY
-        )
-        keys.append(address_key)
-    pass_or_refuse(
-        key=account_key, limit=limits.SIGN_IN_PER_ACCOUNT_HOUR, per=HOUR, message=_TOO_MANY
-    )
-    return [*keys, account_key]
+    for key, limit in _buckets(user=user, email=email, address=address).items():
+        pass_or_refuse(key=key, limit=limit, per=HOUR, message=_TOO_MANY)
 
 
 def credentials_check(*, email: str, password: str, address: str) -> User:
     """Return the person these credentials belong to.
 
-    Every attempt is counted before the password is hashed; a success empties the buckets it
-    counted in. Raises TooManyAttempts or WrongCredentials. An unknown address costs one hash
+    Every attempt is counted before the password is hashed; only a sign-in that is complete makes
+    the count forgotten (`sign_in_complete`). Raises TooManyAttempts or WrongCredentials. An unknown address costs one hash
     too, so that time does not tell who has an account. Must not run inside a transaction that a
     refusal rolls back.
     """
     user = User.objects.filter(email__iexact=email).first()
-    keys = _count_attempt(user=user, email=email, address=address)
+    _count_attempt(user=user, email=email, address=address)
     if user is None or not user.is_active:
         make_password(password)
         raise WrongCredentials(_WRONG)
     if not check_password(password, user.password):
         raise WrongCredentials(_WRONG)
-    for key in keys:
+    return user
+
+
+def sign_in_complete(*, user: User, address: str, actor: audit.Actor, how: str) -> None:
+    """Note a sign-in whose every step went well: in the log, and for later ones from there."""
+    # Only what this sign-in counted in: guesses of strangers stay counted.
+    for key in _buckets(user=user, email=user.email, address=address):
         forget(key=key)
     user.known_places.get_or_create(address=address)
-    return user
+    audit.record(
+        actor=actor, organization=None, action="user.sign_in", target=user, after={"how": how}
+    )
+
+
+def _code_key(user_id: UUID) -> str:
+    return f"totp:{user_id}"
+
+
+def code_count(*, user: User) -> None:
+    """Count one try at a one-time code, before it is compared. Raises TooManyAttempts.
+
+    Only who knows the password gets this far, so strangers lock nobody out.
+    """
+    pass_or_refuse(
+        key=_code_key(user.pk),
+        limit=limits.SIGN_IN_PER_ACCOUNT_HOUR,
+        per=HOUR,
+        message="Too many codes were wrong.",
+    )
+
+
+def codes_forget(*, user: User) -> None:
+    """Forget the wrong codes: a right one came."""
+    forget(key=_code_key(user.pk))
 
 
 def totp_check(*, user: User, code: str) -> None:
@@ -82,9 +108,11 @@ def totp_check(*, user: User, code: str) -> None:
     )
     if not any(one.type == Authenticator.Type.TOTP for one in authenticators):
         return
-    get_mfa_adapter()
+    if code:
+        code_count(user=user)
     if not code or not any(one.wrap().validate_code(code) for one in authenticators):
         raise TotpNeeded("This account has an authenticator app: send its code as `totp`.")
+    codes_forget(user=user)
 
 
 @dataclass(frozen=True)
@@ -162,10 +190,3 @@ def tokens_refresh(*, refresh: str, now: datetime) -> TokenPair:
         RefreshToken.objects.filter(family=token.family).delete()
         raise refused
     return tokens_issue(user=token.user, now=now, family=token.family)
-
-
-def sign_in_record(*, user: User, actor: audit.Actor, how: str) -> None:
-    """Write a sign-in to the log of the installation."""
-    audit.record(
-        actor=actor, organization=None, action="user.sign_in", target=user, after={"how": how}
-    )

@@ -188,3 +188,13 @@ def test_a_person_without_a_password_cannot_sign_in():
     UserFactory(email="robot@example.org", password="!")
 
     assert sign_in(email="robot@example.org", password="!").status_code == 401
+
+
+def test_guessing_codes_is_stopped_too_and_the_place_stays_unknown(user):
+    TOTP.activate(user, "JBSWY3DPEHPK3PXP")
+
+    answers = [sign_in(totp="000000", address="198.51.100.9") for _ in range(12)]
+
+    assert {answer.status_code for answer in answers[:10]} == {401}
+    assert [answer.status_code for answer in answers[10:]] == [429, 429]
+    assert not user.known_places.exists()

@@ -70,7 +70,9 @@ def report(connections: int, found: dict[str, Figures]) -> bool:
     share = 100 * over["empty server"]
     say(f"  fleet portal over FastAPI peer: {over['FastAPI peer']:.1f}x (wanted: 25.0x)")
     say(f"  fleet portal over DRF and ORM: {over['DRF and ORM']:.1f}x")
-    say(f"  fleet portal of empty server: {share:.1f} % ({over['empty server']:.2f}x, wanted: 40 %)")
+    say(
+        f"  fleet portal of empty server: {share:.1f} % ({over['empty server']:.2f}x, wanted: 40 %)"
+    )
     kept = over["FastAPI peer"] >= LEAST_OVER_FASTAPI and share >= LEAST_OF_EMPTY
     if connections == 128:
         say(f"  p99 of the fleet portal: {ours['p99']:.1f} ms (wanted: at most {MOST_P99_MS:.0f})")

@@ -81,7 +81,11 @@ def contenders(environ: dict[str, str]) -> list[Contender]:
                 *["--worker-class", "gthread", "--workers", "2", "--threads", "8"],
                 *["--keep-alive", "75", "--log-level", "warning", "--bind", "127.0.0.1:{port}"],
             ],
-            environ={**environ, "LOG_LEVEL": "ERROR", "DJANGO_SETTINGS_MODULE": "fleetsite.settings"},
+            environ={
+                **environ,
+                "LOG_LEVEL": "ERROR",
+                "DJANGO_SETTINGS_MODULE": "fleetsite.settings",
+            },
         ),
         Contender(
             name="empty server",

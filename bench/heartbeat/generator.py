@@ -117,9 +117,7 @@ class Run:
         clients = []
         for number in range(self.connections):
             own = range(number, self.options.devices, self.connections)
-            templates = [
-                Template(device, boot, api_key=self.options.api_key) for device in own
-            ]
+            templates = [Template(device, boot, api_key=self.options.api_key) for device in own]
             names.update({id(template): device for template, device in zip(templates, own)})
             _, client = await loop.create_connection(
                 lambda templates=templates: Client(self, templates), "127.0.0.1", self.options.port

@@ -145,6 +145,18 @@ def test_a_lost_lease_puts_the_command_back(handed_out, now):
     assert (handed_out.status, handed_out.attempt) == ("queued", 1)
 
 
+def test_what_waits_for_a_retired_device_is_cancelled(device, now):
+    command = CommandFactory(device=device)
+    device.lifecycle = "retired"
+    device.retired_at = now
+    device.save()
+
+    assert services.commands_expire(now=now)["cancelled"] == 1
+
+    command.refresh_from_db()
+    assert command.status == "cancelled"
+
+
 def test_a_command_handed_out_too_often_times_out(device, now):
     command = CommandFactory(
         device=device,

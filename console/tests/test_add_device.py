@@ -13,6 +13,7 @@ from accounts.tests.factories import member
 from common import clock
 from common.ids import secret_digest
 from console.tests.browsers import browser_of, text_of
+from console.views import agent
 from console.views.add_device import commands_for
 from devices.models import EnrollmentToken
 from devices.services.enrollment import device_enroll_with_token
@@ -23,9 +24,9 @@ WANTED = {"name": "Lobby", "uses": "2", "ttl": "3600"}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, settings) -> Path:
-    settings.VAR_DIR = tmp_path
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "agent-dist").mkdir()
+    monkeypatch.setattr(agent, "wheel_folder", lambda: tmp_path / "agent-dist")
     return tmp_path / "agent-dist"
 
 

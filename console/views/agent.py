@@ -1,6 +1,7 @@
 """The agent itself, for devices to install: its wheel and its systemd unit. Both are public."""
 
 import re
+import sys
 from pathlib import Path
 
 from django.conf import settings
@@ -14,8 +15,8 @@ _CACHE = "public, max-age=300"
 
 
 def wheel_folder() -> Path:
-    """Return where the wheel is kept."""
-    return Path(settings.VAR_DIR) / "agent-dist"
+    """Return where installing the portal left the agent's wheel."""
+    return Path(sys.prefix) / "agent-dist"
 
 
 def newest_wheel() -> Path | None:

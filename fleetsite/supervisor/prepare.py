@@ -30,6 +30,8 @@ def main() -> int:
         return REFUSED
     import django
 
+    # A migration may take longer than a request.
+    os.environ.setdefault("STATEMENT_TIMEOUT_MS", "0")
     django.setup()
     json.dump(_prepare(enroll="--enroll" in sys.argv), sys.stdout)
     return 0

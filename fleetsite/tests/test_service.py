@@ -87,9 +87,11 @@ def test_an_unknown_path_of_the_api_is_a_problem_document(client, db):
 
 def test_every_answer_names_its_request(client, db):
     mine = client.get("/health", headers={"X-Request-ID": "my-id"})
+    unusable = client.get("/health", headers={"X-Request-ID": "bad id <x>"})
     made = client.get("/health")
 
     assert mine.headers["X-Request-ID"] == "my-id"
+    assert len(unusable.headers["X-Request-ID"]) == 36
     assert len(made.headers["X-Request-ID"]) == 36
 
 

@@ -1,0 +1,179 @@
+"""The console's routes: what stands for each parameter of a path, and what forms may be sent."""
+
+from django.contrib import admin
+
+from tests.routes import Found, found_routes
+from tests.world import Names
+
+# Which name stands for the row of a model.
+ROW_OF = {
+    "organization": "organization_id",
+    "membership": "membership_id",
+    "apikey": "api_key_id",
+    "device": "device_pk",
+    "deviceevent": "event_id",
+    "devicegroup": "group_id",
+    "enrollmenttoken": "enrollment_token_id",
+    "supportbundle": "bundle_id",
+    "command": "command_id",
+    "auditentry": "audit_id",
+}
+OF_A_MODEL = {"changelist", "add", "history", "delete", "change"}
+
+# Routes beside the five of every model: the name that stands for `pk`, or none.
+OTHERS: dict[str, str | None] = {
+    "admin:index": None,
+    "admin:login": None,
+    "admin:logout": None,
+    "admin:password_change": None,
+    "admin:password_change_done": None,
+    "admin:autocomplete": None,
+    "admin:jsi18n": None,
+    "admin:devices_device_export": None,
+    "admin:commands_supportbundle_download": "bundle_id",
+    "admin:commands_command_queue": None,
+    "admin:commands_command_cancel": "command_id",
+    "admin:commands_command_live": "command_id",
+    "admin:audit_auditentry_export": None,
+    "console:agent-unit": None,
+    "console:organization": None,
+    "console:switch": None,
+    "console:system": None,
+    "console:add-device": None,
+    "console:arrivals": "enrollment_token_id",
+    "console:device": "device_pk",
+    "console:device-live": "device_pk",
+    "console:device-chart": "device_pk",
+    "console:device-heartbeats": "device_pk",
+    "console:device-commands": "device_pk",
+    "console:device-commands-live": "device_pk",
+    "console:device-events": "device_pk",
+    "console:device-audit": "device_pk",
+    "console:device-act": "device_pk",
+}
+
+# Routes that have nothing to do with rows of organisations, and why.
+TENANTLESS = {
+    "health": "says that the process answers",
+    "ready": "says what the process can reach",
+    "metrics": "counts over the whole installation, without names (test_metrics)",
+    "schema": "the API's description",
+    "docs": "the API's description",
+    "docs-errors": "the API's description",
+    "admin:search": "not there: test_the_admins_search_over_everything_is_closed",
+    "home": "leads to the console",
+    "console:agent-wheel": "a file of the installation, the same for all",
+    "admin:app_list": "leads to the first page",
+    "account_login": "a person's own sign-in",
+    "account_logout": "a person's own sign-in",
+    "account_change_password": "a person's own sign-in",
+    "account_reauthenticate": "a person's own sign-in",
+}
+TENANTLESS_PREFIX = "mfa_"
+VERBS = ["accept", "reject", "retire", "maintenance", "status", "nothing"]
+
+
+def console_routes() -> list[Found]:
+    """Return the routes the table covers."""
+    return [route for route in found_routes() if is_covered(route.name)]
+
+
+def is_covered(name: str) -> bool:
+    return name in OTHERS or model_of(name) is not None
+
+
+def model_of(name: str) -> str | None:
+    """Return the model of one of the five routes of a model, else None."""
+    words = name.removeprefix("admin:").split("_")
+    is_one = name.startswith("admin:") and len(words) == 3 and words[2] in OF_A_MODEL
+    return words[1] if is_one else None
+
+
+def unlisted() -> list[str]:
+    """Return the routes nobody decided on."""
+    return [
+        f"{route.name} {route.path}"
+        for route in found_routes()
+        if not route.is_api
+        and not is_covered(route.name)
+        and route.name not in TENANTLESS
+        and not route.name.startswith(TENANTLESS_PREFIX)
+        # The admin's old addresses and its catch-all lead elsewhere or nowhere.
+        and route.name != "admin:None"
+    ]
+
+
+def row_name(route: Found) -> str:
+    """Return which of `Names` fills the path, an empty text when nothing does."""
+    model = model_of(route.name)
+    if model:
+        return ROW_OF[model] if "object_id" in route.path else ""
+    return OTHERS[route.name] or ""
+
+
+def forms_of(route: Found, names: Names) -> list[dict[str, str]]:
+    """Return forms that name rows in every member a page of the console may read."""
+    rows = {
+        "member_of": names["group_id"],
+        "group": names["group_id"],
+        "groups": names["group_id"],
+        "granted": names["group_id"],
+        "device": names["device_pk"],
+        "devices": names["device_pk"].replace("-", ""),
+        "organization": names["slug"],
+        "user": names["user_id"],
+        "membership": names["membership_id"],
+        "command": names["command_id"],
+        "id": names["device_pk"],
+    }
+    plain = {"name": "a name", "role": "viewer", "reason": "a test", "uses": "1", "ttl": "3600"}
+    form = {**plain, **rows}
+    if route.name == "admin:commands_command_queue":
+        kind = {"kind": "reboot", "expires_in_min": "60", "priority": "0"}
+        return [{**rows, **kind}, {**rows, **kind, "confirmed": "1"}]
+    if route.name.endswith("_changelist"):
+        return [{**form, **one} for one in actions_of(route, names)]
+    return [form]
+
+
+def actions_of(route: Found, names: Names) -> list[dict[str, str]]:
+    """Return the form of each action of a list, with one row selected."""
+    model_name = model_of(route.name)
+    for model, model_admin in admin.site._registry.items():
+        if model._meta.model_name == model_name:
+            actions = [getattr(one, "__name__", one) for one in model_admin.actions or []]
+            row = names[ROW_OF[str(model_name)]]
+            return [
+                {"action": str(one), "_selected_action": row, "index": "0", "confirmed": "1"}
+                for one in actions
+            ]
+    return []
+
+
+def queries_of(route: Found, names: Names) -> list[dict[str, str]]:
+    """Return queries that ask for rows by every way a page knows."""
+    if route.name == "admin:autocomplete":
+        return [
+            {"app_label": app, "model_name": model, "field_name": field, "term": names["word"]}
+            for app, model, field in [
+                ("devices", "deviceevent", "device"),
+                ("commands", "command", "device"),
+                ("devices", "enrollmenttoken", "group"),
+                ("accounts", "membership", "user"),
+                ("devices", "device", "organization"),
+            ]
+        ]
+    if route.name == "admin:commands_command_queue":
+        return [{"devices": names["device_pk"].replace("-", "")}]
+    if route.name.endswith(("_changelist", "_export")):
+        filters = {
+            "group": names["group_id"],
+            "tag": names["tag"],
+            "role": names["role"],
+            "target_id": names["device_pk"],
+            "actor": names["word"],
+        }
+        lookups = {"organization__slug": names["slug"], "device__name__startswith": names["word"]}
+        ids = {"device__id__exact": names["device_pk"], "device": names["device_pk"]}
+        return [{"q": names["word"]}, *[{key: value} for key, value in filters.items()], lookups, ids]
+    return [{"metric": "cpu_percent", "device": names["device_pk"], "next": names["word"]}]
