@@ -316,9 +316,8 @@ def commands_expire(*, now: datetime) -> dict[str, int]:
     """End or put back what waited or ran too long; return how many of each. One sweep.
 
     Over its time: expired. For a retired device: cancelled. Handed out and never begun: queued
-    again, or timed out after
-    `limits.COMMAND_ATTEMPTS_MAX` attempts. Running for longer than `limits.COMMAND_RUN_MAX`:
-    timed out. One audit entry per organisation and outcome.
+    again, or timed out after `limits.COMMAND_ATTEMPTS_MAX` attempts. Running for longer than
+    `limits.COMMAND_RUN_MAX`: timed out. One audit entry per organisation and outcome.
     """
     too_often = Command.objects.lease_lost(now).filter(attempt__gte=limits.COMMAND_ATTEMPTS_MAX)
     return {

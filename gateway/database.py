@@ -74,6 +74,16 @@ async def prepare_connection(connection: Connection) -> None:
 
 async def connect() -> Connection:
     """Open a connection outside of the pool."""
+    opening = asyncio.ensure_future(_open())
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # Cancelled half-way, psycopg would leave the session on the server.
+        opening.add_done_callback(_close_opened)
+        raise
+
+
+async def _open() -> Connection:
     connection: Connection = await psycopg.AsyncConnection.connect(conninfo())
     try:
         await prepare_connection(connection)
@@ -81,6 +91,11 @@ async def connect() -> Connection:
         connection.pgconn.finish()
         raise
     return connection
+
+
+def _close_opened(opening: "asyncio.Future[Connection]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().pgconn.finish()
 
 
 def make_pool() -> Pool:

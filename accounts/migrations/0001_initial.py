@@ -219,6 +219,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "verbose_name": "member",
+                "verbose_name_plural": "people",
+            },
         ),
         migrations.CreateModel(
             name="ApiKey",
