@@ -18,7 +18,8 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from urllib3 import HTTPResponse
 
 from tests.gateway_client import GatewayClient
-from tests.routes import GATEWAY, OPERATIONS, api_routes
+from tests.gateway_routes import GATEWAY
+from tests.routes import OPERATIONS, api_routes
 from tests.schema import document, path_of
 from tests.world import Names
 

@@ -177,5 +177,10 @@ def queries_of(route: Found, names: Names) -> list[dict[str, str]]:
         }
         lookups = {"organization__slug": names["slug"], "device__name__startswith": names["word"]}
         ids = {"device__id__exact": names["device_pk"], "device": names["device_pk"]}
-        return [{"q": names["word"]}, *[{key: value} for key, value in filters.items()], lookups, ids]
+        return [
+            {"q": names["word"]},
+            *[{key: value} for key, value in filters.items()],
+            lookups,
+            ids,
+        ]
     return [{"metric": "cpu_percent", "device": names["device_pk"], "s": names["word"]}]

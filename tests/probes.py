@@ -4,19 +4,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
-from django.apps import apps
-from django.db import IntegrityError, connection
-from django.db.models import F, Model
 from django.test import Client
-from guardian.models import UserObjectPermission
 
-from accounts.models import Membership
-from devices.models import DeviceGroup
 from tests.calls import content, encoded
+from tests.foreign_rows import crossings, fingerprint
 from tests.identities import Identity
 from tests.world import Names, Rows, rolled_back
 
@@ -81,7 +75,7 @@ def masked(text: str, probe: Probe) -> str:
     said = probe.atoms().intersection(probe.names.values())
     for value in sorted(said, key=len, reverse=True):
         for form in {value, quote(value), quote_plus(value), json.dumps(value)[1:-1]}:
-            text = text.replace(form, "‹sent›")
+            text = text.replace(form, "<sent>")
     return text
 
 
@@ -114,7 +108,7 @@ def probed(
         if probe.method not in SAFE:
             wrong += ["changed a foreign row"] * (fingerprint(others) != before)
             if answer.status < 400:
-                wrong += _crossings()
+                wrong += crossings()
     place = f"{caller.name}: {probe.method} {probe.url} {probe.query or ''}".strip()
     return answer, [f"{place}: {what}" for what in wrong]
 
@@ -128,81 +122,3 @@ def _leaks(answer: Answer, others: list[Rows]) -> list[str]:
             found.append(f"holds “{text[max(0, at - 40) : at + 30]}”")
         found += [f"holds the id {one}" for one in rows.ids if one in text]
     return found
-
-
-@cache
-def _tenant_tables() -> list[tuple[str, bool]]:
-    """Return every table of rows that belong to an organisation, and whether they name a device."""
-    tables = {}
-    for model in apps.get_models():
-        columns = {field.column for field in model._meta.concrete_fields if field.column}
-        if "organization_id" in columns:
-            tables[model._meta.db_table] = "device_id" in columns
-    return sorted(tables.items())
-
-
-def fingerprint(others: list[Rows]) -> str:
-    """Return a digest of every row that belongs to the others."""
-    parts, values = [], []
-    for rows in others:
-        users = [user.pk for user in rows.users]
-        whole = bool(users)
-        for table, has_device in _tenant_tables():
-            if whole:
-                parts.append(f"SELECT t::text FROM {table} t WHERE organization_id = %s")
-                values.append(rows.organization.pk)
-            elif has_device and table != "devices_device":
-                parts.append(f"SELECT t::text FROM {table} t WHERE device_id = %s")
-                values.append(rows.device.pk)
-        parts.append("SELECT t::text FROM devices_device t WHERE id = %s")
-        values.append(rows.device.pk)
-        if whole:
-            parts.append("SELECT t::text FROM accounts_organization t WHERE id = %s")
-            parts.append("SELECT t::text FROM accounts_user t WHERE id = ANY(%s)")
-            parts.append("SELECT t::text FROM accounts_refreshtoken t WHERE user_id = ANY(%s)")
-            values += [rows.organization.pk, users, users]
-        parts.append("SELECT t::text FROM guardian_userobjectpermission t WHERE object_pk = %s")
-        values.append(rows.names["group_id"])
-    statement = " UNION ALL ".join(parts)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT md5(string_agg(row, ' ' ORDER BY row)) FROM ({statement}) AS all_rows (row)",
-            values,
-        )
-        return str(cursor.fetchone()[0])
-
-
-@cache
-def _references() -> list[tuple[type[Model], str]]:
-    """Return every reference from a tenant's row to a tenant's row."""
-    found = []
-    for model in apps.get_models():
-        names = {field.name for field in model._meta.concrete_fields}
-        for reference in model._meta.concrete_fields:
-            target = reference.related_model
-            if "organization" not in names or not isinstance(target, type):
-                continue
-            if any(field.name == "organization" for field in target._meta.concrete_fields):
-                found.append((model, reference.name))
-    return found
-
-
-def _crossings() -> list[str]:
-    """Return the rows that point into another organisation."""
-    wrong = []
-    for model, name in _references():
-        rows = model._default_manager.filter(**{f"{name}__isnull": False})
-        if rows.exclude(**{f"{name}__organization": F("organization")}).exists():
-            wrong.append(f"{model.__name__}.{name} points into another organisation")
-    for grant in UserObjectPermission.objects.all():
-        group = DeviceGroup.objects.filter(pk=grant.object_pk).first()
-        if group and not Membership.objects.filter(
-            user_id=grant.user_id, organization_id=group.organization_id
-        ):
-            wrong.append("a grant on a group for somebody from elsewhere")
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-    except IntegrityError as error:
-        wrong.append(f"could not be committed: {error}")
-    return wrong

@@ -56,7 +56,9 @@ class RunningPortal:
         self._admin_url = os.environ["DATABASE_URL"]
         self.environment = {
             **{name: os.environ[name] for name in SAFE_ENVIRONMENT if name in os.environ},
-            "DATABASE_URL": re.sub(r"/[^/?@]+(\?|$)", rf"/{self.database}\1", self._admin_url, count=1),
+            "DATABASE_URL": re.sub(
+                r"/[^/?@]+(\?|$)", rf"/{self.database}\1", self._admin_url, count=1
+            ),
             "REDIS_URL": _other_redis_database(os.environ["REDIS_URL"]),
             "SECRET_KEY": secrets.token_hex(32),
             "JWT_KEY": secrets.token_hex(32),
@@ -122,7 +124,15 @@ class RunningPortal:
         """Make the agent known to the portal; the token goes in by the environment."""
         self.agent_config.parent.mkdir()
         done = subprocess.run(
-            [*self._agent("enroll"), "--url", self.url, "--device-id", device_id, "--name", "Studio"],
+            [
+                *self._agent("enroll"),
+                "--url",
+                self.url,
+                "--device-id",
+                device_id,
+                "--name",
+                "Studio",
+            ],
             env=self._agent_environment() | {"FLEET_ENROLLMENT_TOKEN": token},
             cwd=self.directory,
             capture_output=True,

@@ -7,8 +7,9 @@ import pytest
 from audit.models import AuditEntry
 from common.ids import NIL_UUID
 from tests.calls import call, content
+from tests.gateway_routes import GATEWAY
 from tests.identities import Identity, World
-from tests.routes import GATEWAY, OPERATIONS, Entry, Operation, api_routes
+from tests.routes import OPERATIONS, Entry, Operation, api_routes
 
 pytestmark = pytest.mark.django_db
 

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.gateway_client import GatewayClient
+from tests.gateway_routes import GATEWAY, GatewayOperation
 from tests.hostile import CONTENT_TYPES, QUERIES, VALUES, WHOLE, faults, with_value
 from tests.identities import World
-from tests.routes import GATEWAY, GatewayOperation
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -39,8 +39,8 @@ def test_no_body_breaks_the_gateway(
 
 MEMBERS = [
     "device_id", "ts", "timestamp", "boot_id", "sequence", "seq", "version", "agent_version",
-    "commit", "last_convergence", "uptime_seconds", "health", "status", "metrics", "errors", "cpu_percent",
-    "disk_free_gb", "temperature_c", "containers_running", "role", "anything",
+    "commit", "last_convergence", "uptime_seconds", "health", "status", "metrics", "errors",
+    "cpu_percent", "disk_free_gb", "temperature_c", "containers_running", "role", "anything",
 ]  # fmt: skip
 
 

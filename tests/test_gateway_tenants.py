@@ -9,10 +9,10 @@ from accounts.policy import DEVICE, POLICY, Role
 from audit.models import AuditEntry
 from devices.models import DeviceState, Heartbeat
 from gateway import application
+from tests.foreign_rows import fingerprint
 from tests.gateway_client import GatewayClient
+from tests.gateway_routes import GATEWAY, GatewayOperation
 from tests.identities import World, key_headers
-from tests.probes import fingerprint
-from tests.routes import GATEWAY, GatewayOperation
 from tests.world import absent_names, rolled_back
 
 pytestmark = pytest.mark.xdist_group("gateway")

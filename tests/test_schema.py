@@ -16,8 +16,9 @@ from tests.by_schema import (
     quick,
     requested,
 )
+from tests.gateway_routes import GATEWAY
 from tests.identities import World, new_client
-from tests.routes import GATEWAY, OPERATIONS
+from tests.routes import OPERATIONS
 from tests.schema import path_of
 from tests.world import rolled_back
 

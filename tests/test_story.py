@@ -54,9 +54,7 @@ def test_a_device_enrols_lives_obeys_and_falls_silent(portal: RunningPortal, tmp
     token = rest.call("POST", "/enrollment-tokens", {"name": "first device"}, status=201)
     portal.enroll_agent(token=token["token"], device_id="studio-1")
     portal.start_agent()
-    device = eventually(
-        lambda: _healthy(rest), within=20, what=f"A heartbeat ({portal.directory})"
-    )
+    device = eventually(lambda: _healthy(rest), within=20, what=f"A heartbeat ({portal.directory})")
     assert 0 <= device["latest"]["cpu_percent"] <= 100
     assert 0 < device["latest"]["mem_percent"] < 100
     assert device["latest"]["disk_free_gb"] > 0

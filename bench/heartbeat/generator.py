@@ -51,7 +51,16 @@ class Template:
 class Client(asyncio.Protocol):
     """One connection: asks, waits for the answer, asks again."""
 
-    __slots__ = ("answered", "latencies", "position", "run", "sent_at", "templates", "transport")
+    __slots__ = (
+        "answered",
+        "latencies",
+        "position",
+        "refused",
+        "run",
+        "sent_at",
+        "templates",
+        "transport",
+    )
 
     def __init__(self, run: "Run", templates: list[Template]) -> None:
         self.run = run
@@ -60,6 +69,8 @@ class Client(asyncio.Protocol):
         self.latencies: list[float] = []
         self.answered: list[tuple[int, int]] = []
         self.sent_at = 0.0
+        # The answer that is coming in is no success; its head and body may come apart.
+        self.refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -71,17 +82,17 @@ class Client(asyncio.Protocol):
         self.transport.write(template.next(self.run.ts))  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
+            self.refused = True
         # Every contender answers a JSON object; a head alone ends with an empty line.
         if not data.endswith(b"}"):
-            if data.startswith(b"HTTP/1.1") and not data.startswith(b"HTTP/1.1 200"):
-                self.run.errors += 1
             return
-        now = time.perf_counter()
-        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
+        if self.refused:
+            self.refused = False
             self.run.errors += 1
         else:
             if self.run.measuring:
-                self.latencies.append(now - self.sent_at)
+                self.latencies.append(time.perf_counter() - self.sent_at)
             if self.run.journal is not None:
                 template = self.templates[self.position]
                 self.answered.append((id(template), template.sequence))
