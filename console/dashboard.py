@@ -78,8 +78,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = clock.now()
     cards = _health_cards(principal)
     visible = Device.objects.visible_to(principal).select_related("state")
-    pending = visible.filter(lifecycle=Device.Lifecycle.PENDING).order_by("-created_at")
-    newest = visible.filter(lifecycle=Device.Lifecycle.ACTIVE).order_by("-created_at")
+    # Keys begin with the time they were made, so the primary key finds the newest at once.
+    pending = visible.filter(lifecycle=Device.Lifecycle.PENDING).order_by("-pk")
+    newest = visible.filter(lifecycle=Device.Lifecycle.ACTIVE).order_by("-pk")
     waiting = list(pending[: SHOWN + 1])
     return {
         **context,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -20,7 +21,7 @@ STATEMENT_MS = 2_000
 # Within this many seconds a caller hears that the database is away.
 PATIENCE_S = 2.5
 _OPTIONS = (
-    f"-c statement_timeout={STATEMENT_MS} -c lock_timeout=1000 -c timezone=UTC -c jit=off"
+    f"-c statement_timeout={STATEMENT_MS} -c lock_timeout=250 -c timezone=UTC -c jit=off"
     " -c synchronous_commit=on -c idle_in_transaction_session_timeout=5000"
     # The statements are look-ups by key whatever the size of the tables on the day of planning.
     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_mergejoin=off"
@@ -78,8 +79,10 @@ async def connect() -> Connection:
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        # Cancelled half-way, psycopg would leave the session on the server.
-        opening.add_done_callback(_close_opened)
+        # Cancelled half-way, psycopg would leave the session on the server. This ends soon: the
+        # connection's own time-out has been running.
+        with suppress(psycopg.Error, OSError):
+            (await opening).pgconn.finish()
         raise
 
 
@@ -91,11 +94,6 @@ async def _open() -> Connection:
         connection.pgconn.finish()
         raise
     return connection
-
-
-def _close_opened(opening: "asyncio.Future[Connection]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().pgconn.finish()
 
 
 def make_pool() -> Pool:

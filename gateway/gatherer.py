@@ -20,11 +20,16 @@ STATEMENT_MAX = 256
 # A device whose state is being written by somebody else is tried again for this long, seconds.
 BUSY_PATIENCE_S = 2.0
 BUSY_PAUSE_S = 0.02
+# After a large statement, seconds to let as many gather again: a statement costs about as much
+# as twenty heartbeats in it.
+LINGER_S = 0.001
 
 # No partition of the table for the row's day: a check violation.
 _NO_PARTITION = "23514"
-# Data exceptions and violated constraints: the fault of one row, not of the database.
-_DATA_CLASSES = {"22", "23"}
+# Somebody holds the device's row: an event about the device has to wait for that.
+_LOCKED = "55P03"
+# Data exceptions, violated constraints, locks: the fault of one row, not of the database.
+_ONE_ROWS_FAULT = {"22", "23", "55"}
 
 
 class Outcome:
@@ -112,9 +117,13 @@ class Gatherer:
 
     async def serve(self) -> None:
         """Store what waits, for ever."""
+        stored = 0
         while True:
             await self._arrived.wait()
+            if len(self._waiting) < stored // 2:
+                await asyncio.sleep(LINGER_S)
             batch = self._take()
+            stored = len(batch)
             if not self._waiting:
                 self._arrived.clear()
             started = time.perf_counter()
@@ -184,12 +193,12 @@ class Gatherer:
                 item.retried = True
             await self._aside(statements.PARTITIONS)
             await self._store(batch)
-        elif failure.sqlstate[:2] not in _DATA_CLASSES:
+        elif failure.sqlstate[:2] not in _ONE_ROWS_FAULT:
             log.error("heartbeats_failed", sqlstate=failure.sqlstate, reason=str(failure))
             settle(batch, AWAY)
         elif len(batch) == 1:
             log.warning("heartbeat_unstorable", sqlstate=failure.sqlstate, reason=str(failure))
-            settle(batch, UNSTORABLE)
+            settle(batch, AWAY if failure.sqlstate == _LOCKED else UNSTORABLE)
         else:
             for item in batch:
                 item.last = True

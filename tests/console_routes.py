@@ -57,7 +57,7 @@ OTHERS: dict[str, str | None] = {
 TENANTLESS = {
     "health": "says that the process answers",
     "ready": "says what the process can reach",
-    "metrics": "counts over the whole installation, without names (test_metrics)",
+    "metrics": "counts over the whole installation, without names",
     "schema": "the API's description",
     "docs": "the API's description",
     "docs-errors": "the API's description",

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -129,7 +130,9 @@ class Run:
         for number in range(self.connections):
             own = range(number, self.options.devices, self.connections)
             templates = [Template(device, boot, api_key=self.options.api_key) for device in own]
-            names.update({id(template): device for template, device in zip(templates, own)})
+            names.update(
+                {id(template): device for template, device in zip(templates, own, strict=True)}
+            )
             _, client = await loop.create_connection(
                 lambda templates=templates: Client(self, templates), "127.0.0.1", self.options.port
             )
@@ -141,10 +144,7 @@ class Run:
         self.measuring = False
         span, used = time.perf_counter() - started, time.process_time() - used
         self.over = True
-        try:
-            await asyncio.wait_for(self.done.wait(), 10)
-        except TimeoutError:
-            pass
+        await self._sleep(10)
         if self.journal is not None:
             answered = [
                 [names[key], sequence] for client in clients for key, sequence in client.answered
@@ -155,10 +155,8 @@ class Run:
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or until every connection is gone."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self.done.wait(), seconds)
-        except TimeoutError:
-            pass
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = datetime.now(UTC)

@@ -137,6 +137,9 @@ def test_no_page_loads_anything_from_outside_or_runs_a_script_of_its_own(
         assert not any(source.startswith("//") for source in sources.loaded)
         assert sources.handlers == []
         assert sources.inline_scripts == 0
+        # A formatter that parts a bracket from its tag shows the tag as text.
+        assert "< a" not in answer.content.decode()
+        assert "< span" not in answer.content.decode()
 
 
 def test_the_browser_is_told_to_load_nothing_from_outside(admin: Principal):

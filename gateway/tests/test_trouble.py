@@ -135,6 +135,24 @@ def test_a_locked_device_waits_and_the_others_do_not(door, beat, device, writer)
     assert (state.flaps, state.cpu_percent) == (7, 9.0)
 
 
+def test_an_event_that_has_to_wait_for_the_device_holds_up_nobody_else(door, device, token):
+    other = DeviceFactory(organization=device.organization)
+    url = "/api/v1/devices/{}/heartbeat"
+    started = time.monotonic()
+    with psycopg.connect(database.conninfo()) as somebody:
+        somebody.execute("SELECT FROM devices_device WHERE id = %s FOR UPDATE", [device.pk])
+
+        answers = door.together(
+            [
+                Call(url.format(device.device_id), b"{}", {"X-Device-Token": token}),
+                Call(url.format(other.device_id), b"{}", {"X-Device-Token": token_of(other)}),
+            ]
+        )
+
+    assert [answer.status for answer in answers] == [503, 200]
+    assert time.monotonic() - started < 1.5
+
+
 def test_a_device_that_stays_locked_is_told_to_come_back(beat, writer, monkeypatch):
     monkeypatch.setattr(gatherer, "BUSY_PATIENCE_S", 0.2)
 
