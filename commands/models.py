@@ -1,18 +1,14 @@
 """What a device is told to do."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self
 
 from django.db import models
 from django.db.models import Q
 
-from accounts.tenancy import TenantQuerySet
 from common import limits
 from common.ids import uuid7
-from devices.models import Device
-
-if TYPE_CHECKING:
-    from accounts.principals import Principal
+from devices.models import Device, OfDeviceQuerySet
 
 WAITING = ["queued", "delivered"]
 OPEN = [*WAITING, "running"]
@@ -33,19 +29,6 @@ TRANSITIONS: dict[str, list[str]] = {
     ],
     "running": ["succeeded", "failed", "rejected", "timed_out", "cancelled"],
 }
-
-Row = TypeVar("Row", bound=models.Model)
-
-
-class OfDeviceQuerySet(TenantQuerySet[Row]):
-    def visible_to(self, principal: "Principal") -> Self:  # type: ignore[override]
-        """Rows of devices the principal sees; a device sees its own."""
-        rows = super().visible_to(principal)
-        if principal.kind == "device":
-            return rows.filter(device_id=principal.id)
-        if principal.limited:
-            return rows.filter(device__in=Device.objects.visible_to(principal))
-        return rows
 
 
 class CommandQuerySet(OfDeviceQuerySet["Command"]):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from allauth.account import views as account_views
-from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.db import transaction
 from django.urls import include, path
@@ -17,7 +16,6 @@ from fleetsite.errors_page import errors_page
 from fleetsite.metrics import FleetCollector
 
 admin.autodiscover()
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 REGISTRY.register(FleetCollector())
 

@@ -1,5 +1,11 @@
 from devices.models.enrollment import DeviceToken, EnrollmentToken
-from devices.models.registry import GRANT, Device, DeviceGroup, GroupMember
+from devices.models.registry import (
+    GRANT,
+    Device,
+    DeviceGroup,
+    GroupMember,
+    OfDeviceQuerySet,
+)
 from devices.models.telemetry import DeviceEvent, DeviceState, Heartbeat, ServicePulse
 
 __all__ = [
@@ -12,5 +18,6 @@ __all__ = [
     "EnrollmentToken",
     "GroupMember",
     "Heartbeat",
+    "OfDeviceQuerySet",
     "ServicePulse",
 ]

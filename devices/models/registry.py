@@ -1,6 +1,6 @@
 """What a device is: its identity, place in the rollout, and groups."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from accounts.principals import Principal
 
 GRANT = "operate_devicegroup"
+Row = TypeVar("Row", bound=models.Model)
 
 
 class DeviceGroupQuerySet(TenantQuerySet["DeviceGroup"]):
@@ -199,6 +200,17 @@ class Device(models.Model):
     @property
     def is_retired(self) -> bool:
         return self.lifecycle == self.Lifecycle.RETIRED
+
+
+class OfDeviceQuerySet(TenantQuerySet[Row]):
+    def visible_to(self, principal: "Principal") -> Self:  # type: ignore[override]
+        """Rows of devices the principal sees; a device sees its own."""
+        rows = super().visible_to(principal)
+        if principal.kind == "device":
+            return rows.filter(device_id=principal.id)
+        if principal.limited:
+            return rows.filter(device__in=Device.objects.visible_to(principal))
+        return rows
 
 
 class GroupMember(models.Model):

@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 
 from django.db import models
 
-from accounts.tenancy import TenantQuerySet
 from common import limits
 from common.ids import uuid7
-from devices.models.registry import Device
+from devices.models.registry import Device, OfDeviceQuerySet
 
 
 class DeviceState(models.Model):
@@ -50,7 +49,7 @@ class DeviceState(models.Model):
     flaps = models.PositiveIntegerField(default=0)
     flaps_since = models.DateTimeField(null=True, blank=True)
 
-    objects = TenantQuerySet["DeviceState"].as_manager()
+    objects = OfDeviceQuerySet["DeviceState"].as_manager()
 
     class Meta:
         verbose_name = "device state"
@@ -64,7 +63,7 @@ class DeviceState(models.Model):
         return str(self.device_id)
 
 
-class HeartbeatQuerySet(TenantQuerySet["Heartbeat"]):
+class HeartbeatQuerySet(OfDeviceQuerySet["Heartbeat"]):
     def between(self, start: datetime, end: datetime) -> "HeartbeatQuerySet":
         return self.filter(at__gte=start, at__lt=end)
 
@@ -128,7 +127,7 @@ class DeviceEvent(models.Model):
     message = models.CharField(max_length=limits.LINE_CHARS)
     details = models.JSONField(default=dict, blank=True)
 
-    objects = TenantQuerySet["DeviceEvent"].as_manager()
+    objects = OfDeviceQuerySet["DeviceEvent"].as_manager()
 
     class Meta:
         verbose_name = "device event"
