@@ -1,7 +1,6 @@
 """People every test knows: an organisation's own, and a stranger from another one."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,11 +10,10 @@ from rest_framework.test import APIClient
 from accounts.models import Organization
 from accounts.policy import Role
 from accounts.principals import Principal
+from accounts.tests.clients import api_of
 from accounts.tests.factories import OrganizationFactory, member
 from devices.models import Device
 from devices.tests.factories import DeviceFactory, token_of
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -46,14 +44,6 @@ def viewer(organization: Organization) -> Principal:
 @pytest.fixture
 def stranger(other_organization: Organization) -> Principal:
     return member(other_organization, Role.ADMIN)
-
-
-def api_of(principal: Principal | None = None) -> APIClient:
-    """Return a client that speaks JSON as this principal."""
-    client = APIClient()
-    client.default_format = "json"
-    client.force_authenticate(user=principal)  # type: ignore[arg-type]
-    return client
 
 
 @pytest.fixture

@@ -176,10 +176,28 @@ def read_beat(value: Any) -> tuple[Beat, str | None]:
     """Return the canonical form of a heartbeat and the device id in it, or raise Refused."""
     try:
         body = msgspec.convert(value, Body)
+    except msgspec.ValidationError:
+        body = _convert_whole_numbers(value)
+    return _canonical(body, value.get("metrics")), body.device_id
+
+
+def _convert_whole_numbers(value: Any) -> Body:
+    """Try again with 5.0 as 5: JSON knows one kind of number only."""
+    try:
+        return msgspec.convert(_whole(value), Body)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         raise Refused(path.rstrip("`").lstrip(".") or "body", reason) from None
-    return _canonical(body, value.get("metrics")), body.device_id
+
+
+def _whole(value: Any) -> Any:
+    if type(value) is float and value.is_integer() and abs(value) <= NUMBER_MAX:
+        return int(value)
+    if type(value) is dict:
+        return {
+            name: _whole(item) if type(item) is not list else item for name, item in value.items()
+        }
+    return value
 
 
 def _canonical(body: Body, metrics: dict[str, Any] | None) -> Beat:

@@ -10,19 +10,14 @@ INSIDE = ["Traceback", "psycopg", "SELECT ", "INSERT ", "site-packages", "DETAIL
 # JSON texts to put where a value belongs.
 VALUES = {
     "beyond 64 bits": b"9223372036854775808",
-    "far beyond 64 bits": b"1" + b"0" * 400,
     "negative": b"-9223372036854775809",
-    "least 64 bit": b"-9223372036854775808",
     "nul": b'"a\\u0000b"',
     "half a surrogate": b'"\\ud800"',
     "not a number": b"NaN",
     "infinity": b"-Infinity",
     "too large a float": b"1e999",
-    "tiny float": b"1e-320",
     "null": b"null",
-    "true": b"true",
     "empty": b'""',
-    "blank": b'" "',
     "list": b"[]",
     "list of lists": b"[[],[[1]],{}]",
     "object": b'{"a":{"b":[null]}}',
@@ -32,7 +27,6 @@ VALUES = {
     "control characters": b'"\\u0001\\u001f\\u007f\\u200f\\ufeff"',
     "not utf-8": b'"\xff\xfe"',
     "formula": b"\"=cmd|'/c calc'!A1\"",
-    "markup": b'"<script>alert(1)</script>"',
 }
 
 WHOLE = {

@@ -84,7 +84,7 @@ def build_world() -> World:
         world.identities[name] = _of_user(name, role, user, own=acme.names, foreign=foreign)
     owner = person(globex, "stranger", Role.ADMIN)
     world.identities["stranger"] = _of_user(
-        "stranger", Role.ADMIN, owner, own=globex.names, foreign=[acme, neighbour]
+        "stranger", Role.ADMIN, owner, own=globex.names, foreign=[acme]
     )
     _add_outsiders(world)
     _add_machines(world)

@@ -18,3 +18,6 @@ if any(_missing.values()):
         os.environ.setdefault(_name, _value)
 
 from fleetsite.settings import *  # noqa: E402,F403
+
+# Hashing a password is made slow on purpose; tests of signing in do it hundreds of times.
+PASSWORD_HASHERS = ["tests.hashers.QuickHasher"]

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from accounts.errors import AlreadyMember, LastAdmin, PasswordTooWeak, SlugTaken
-from accounts.models import ApiKey, Membership, Organization, RefreshToken, User
+from accounts.models import ApiKey, Membership, Organization, User
 from accounts.policy import Role
 from audit import services as audit
 from audit.services import Actor
@@ -146,7 +146,6 @@ def member_remove(*, membership: Membership, actor: Actor | None) -> None:
         target=membership.user,
         before={"role": membership.role},
     )
-    RefreshToken.objects.filter(user=membership.user).delete()
     membership.delete()
 
 

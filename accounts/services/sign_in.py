@@ -52,9 +52,9 @@ def credentials_check(*, email: str, password: str, address: str) -> User:
     """Return the person these credentials belong to.
 
     Every attempt is counted before the password is hashed; only a sign-in that is complete makes
-    the count forgotten (`sign_in_complete`). Raises TooManyAttempts or WrongCredentials. An unknown address costs one hash
-    too, so that time does not tell who has an account. Must not run inside a transaction that a
-    refusal rolls back.
+    the count forgotten (`sign_in_complete`). Raises TooManyAttempts or WrongCredentials. An
+    unknown address costs one hash too, so that time does not tell who has an account. Must not
+    run inside a transaction that a refusal rolls back.
     """
     user = User.objects.filter(email__iexact=email).first()
     _count_attempt(user=user, email=email, address=address)

@@ -1,9 +1,9 @@
 import pytest
 
 from accounts.models import Membership, User
+from accounts.tests.clients import api_of
 from accounts.tests.factories import MembershipFactory
 from audit.models import AuditEntry
-from conftest import api_of
 
 
 def test_an_admin_adds_a_person_and_sees_a_first_password_once(admin_api, organization):

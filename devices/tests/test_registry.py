@@ -1,10 +1,10 @@
 import pytest
 from django.db import IntegrityError, transaction
 
+from accounts.tests.clients import api_of
 from accounts.tests.factories import member
 from audit.models import AuditEntry
 from common import db
-from conftest import api_of
 from devices.models import Device
 from devices.services.groups import group_grant
 from devices.tests.factories import DeviceFactory, group_of

@@ -79,6 +79,8 @@ def test_the_status_shape_is_read():
         ({"metrics": {"temperature": 3}}, "temperature_c", 3.0),
         ({"metrics": {"containers_failed": 2}}, "containers_failed", 2),
         ({"uptime_seconds": 1.9}, "uptime_seconds", 1),
+        ({"sequence": 5.0, "metrics": {"containers_failed": 2.0}}, "sequence", 5),
+        ({"metrics": {"containers_failed": 2.0}}, "containers_failed", 2),
     ],
 )
 def test_other_names_mean_the_same(sent: dict[str, Any], column: str, value: Any):
@@ -161,6 +163,7 @@ def test_unusual_json_is_read(value: Any):
         ({"boot_id": "x" * 65}, "boot_id"),
         ({"sequence": -1}, "sequence"),
         ({"sequence": True}, "sequence"),
+        ({"sequence": 1.5}, "sequence"),
         ({"cpu_percent": "12"}, "cpu_percent"),
         ({"cpu_percent": 1e6}, "cpu_percent"),
         ({"metrics": {"cpu_percent": -1}}, "metrics.cpu_percent"),
