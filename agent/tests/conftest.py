@@ -19,6 +19,8 @@ for directory in (TESTS_DIR, TESTS_DIR.parent):
         sys.path.insert(0, str(directory))
 
 from agent_process import AgentProcess  # noqa: E402
+from portal_double import DEVICE, TOKEN, PortalDouble  # noqa: E402
+
 from fleet_agent.commands.base import Context  # noqa: E402
 from fleet_agent.executor import Executor  # noqa: E402
 from fleet_agent.heartbeat import HeartbeatSource  # noqa: E402
@@ -27,10 +29,6 @@ from fleet_agent.portal import PortalClient  # noqa: E402
 from fleet_agent.redaction import SECRETS  # noqa: E402
 from fleet_agent.sequence import SequenceCounter  # noqa: E402
 from fleet_agent.settings import ConfigStore  # noqa: E402
-from portal_double import PortalDouble  # noqa: E402
-
-DEVICE = "kiosk-7"
-TOKEN = "0123456789abcdef" * 4
 
 
 @pytest.fixture(autouse=True)

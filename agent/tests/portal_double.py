@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Optional
 from urllib.parse import parse_qs, urlsplit
 
+DEVICE = "kiosk-7"
+TOKEN = "0123456789abcdef" * 4
 ENROLMENT_TOKEN = "enrolment-secret-0123456789abcdef"
 OPEN = ("queued", "delivered", "running")
 TERMINAL = ("succeeded", "failed", "rejected")

@@ -5,7 +5,8 @@ import json
 import tarfile
 
 import pytest
-from conftest import TOKEN
+from portal_double import TOKEN
+
 from fleet_agent import conffile
 from fleet_agent.commands.bundle import bundle_directory
 

@@ -4,6 +4,7 @@ import stat
 import threading
 
 import pytest
+
 from fleet_agent import conffile
 from fleet_agent.errors import ConfigError
 from fleet_agent.keys import KEYS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+
 from fleet_agent import durable, processes
 from fleet_agent.portal import PortalClient
 

@@ -4,14 +4,14 @@ import stat
 
 import pytest
 from agent_process import run_cli
-from conftest import DEVICE, TOKEN
+from portal_double import DEVICE, ENROLMENT_TOKEN, TOKEN, sha256
+
 from fleet_agent import conffile
 from fleet_agent.enrolment import Enrolment, enroll
 from fleet_agent.errors import AgentError, PortalError
 from fleet_agent.identity import default_device_id
 from fleet_agent.keys import DEVICE_ID
 from fleet_agent.rotation import resume_rotation, rotate_token
-from portal_double import ENROLMENT_TOKEN, sha256
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from fleet_agent.errors import PortalError
 from fleet_agent.journal import (
     ACCEPTED,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from fleet_agent import __version__, metrics
 from fleet_agent.contact import ContactRecord, read_contact
 from fleet_agent.loops import HeartbeatLoop

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from conftest import TOKEN
+from portal_double import TOKEN
+
 from fleet_agent.errors import PortalError
 from fleet_agent.pace import Backoff, retry_after_s
 from fleet_agent.portal import PortalClient

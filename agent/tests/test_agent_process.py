@@ -7,9 +7,9 @@ import time
 
 import pytest
 from agent_process import run_cli
-from conftest import DEVICE, TOKEN
+from portal_double import DEVICE, TOKEN, sha256
+
 from fleet_agent import conffile
-from portal_double import sha256
 
 
 def until(condition, seconds=12.0):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from fleet_agent.offline_queue import OfflineQueue
 from fleet_agent.sequence import BLOCK, SequenceCounter
 

@@ -4,6 +4,7 @@ import logging
 import time
 
 import pytest
+
 from fleet_agent.logs import RecentLines, RedactingFormatter
 from fleet_agent.redaction import SECRETS, plain_text, remove_secrets
 
