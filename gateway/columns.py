@@ -5,34 +5,24 @@ columns that alone would cost more than everything else a heartbeat needs. Here 
 list comprehension and one join.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from struct import Struct
 from typing import Any
 
 Encoder = Callable[[Sequence[Any]], bytes]
+Packer = Callable[[Sequence[Sequence[Any]]], bytes]
 
 _header = Struct(">iiIii").pack
 _HEADER_BYTES = 20
 _length = Struct(">i").pack
-_eight = Struct(">iq").pack
-_four = Struct(">ii").pack
-_float = Struct(">id").pack
 _elements = Struct(">4xi").iter_unpack
 _NULL = _length(-1)
-_TRUE = _length(1) + b"\x01"
-_FALSE = _length(1) + b"\x00"
+_EIGHT = repeat(8)
 # Type numbers of the elements, fixed in PostgreSQL's catalogue.
-_BOOL, _BYTEA, _INT8, _INT4, _TEXT, _FLOAT8, _TIMESTAMPTZ, _JSONB = (
-    16,
-    17,
-    20,
-    23,
-    25,
-    701,
-    1184,
-    3802,
-)
+_BYTEA, _INT8, _TEXT, _FLOAT8, _TIMESTAMPTZ, _JSONB = 17, 20, 25, 701, 1184, 3802
 
 
 def _array(element: int, elements: list[bytes]) -> bytes:
@@ -57,37 +47,39 @@ def texts(values: Sequence[str | None]) -> bytes:
     return _array(_TEXT, [_NULL if value is None else _text_element(value) for value in values])
 
 
-def flags(values: Sequence[bool]) -> bytes:
-    """Return boolean[]."""
-    return _array(_BOOL, [_TRUE if value else _FALSE for value in values])
-
-
-def integers(values: Sequence[int | None]) -> bytes:
-    """Return integer[]."""
-    return _array(_INT4, [_NULL if value is None else _four(4, value) for value in values])
-
-
-def bigints(values: Sequence[int | None]) -> bytes:
-    """Return bigint[]."""
-    return _array(_INT8, [_NULL if value is None else _eight(8, value) for value in values])
-
-
-def floats(values: Sequence[float | None]) -> bytes:
-    """Return double precision[]."""
-    return _array(_FLOAT8, [_NULL if value is None else _float(8, value) for value in values])
-
-
-def moments(values: Sequence[int | None]) -> bytes:
-    """Return timestamptz[] of microseconds since 2000-01-01 UTC."""
-    return _array(_TIMESTAMPTZ, [_NULL if value is None else _eight(8, value) for value in values])
-
-
 def documents(values: Sequence[bytes | None]) -> bytes:
     """Return jsonb[] of JSON texts."""
     return _array(
         _JSONB,
         [_NULL if value is None else _length(len(value) + 1) + b"\x01" + value for value in values],
     )
+
+
+def _packer(element: int, letter: str, null: float) -> Packer:
+    def pack(values: Sequence[Sequence[Any]]) -> bytes:
+        parts: list[Iterable[Any]] = []
+        for column in values:
+            if None in column:
+                parts += (_EIGHT, [null if value is None else value for value in column])
+            else:
+                parts += (_EIGHT, column)
+        row = _row_of(letter * len(values))
+        data = b"".join(map(row, *parts))
+        return _header(1, 0, element, len(values) * len(values[0]), 1) + data
+
+    return pack
+
+
+@lru_cache
+def _row_of(letters: str) -> Callable[..., bytes]:
+    """Return what packs one row: before each number stands its size."""
+    return Struct(">" + "".join(f"i{letter}" for letter in letters)).pack
+
+
+# Each takes columns of equal length and packs them row after row into one array without NULLs.
+packed_bigints = _packer(_INT8, "q", -(2**63))
+packed_moments = _packer(_TIMESTAMPTZ, "q", -(2**63))
+packed_floats = _packer(_FLOAT8, "d", math.nan)
 
 
 def read_integers(data: bytes) -> list[int]:

@@ -20,9 +20,8 @@ STATEMENT_MAX = 256
 # A device whose state is being written by somebody else is tried again for this long, seconds.
 BUSY_PATIENCE_S = 2.0
 BUSY_PAUSE_S = 0.02
-# After a large statement, seconds to let as many gather again: a statement costs about as much
-# as twenty heartbeats in it.
-LINGER_S = 0.001
+# A statement costs as much as this many heartbeats in it.
+STATEMENT_LEAST = 16
 
 # No partition of the table for the row's day: a check violation.
 _NO_PARTITION = "23514"
@@ -85,12 +84,12 @@ _NOBODY = Waiting(Sender(None, None, None, live=False), (), cast("Any", None))
 
 
 class Gatherer:
-    """The queue of one process and the task that empties it, one statement at a time."""
+    """The queue of one process, and what empties it, one statement at a time."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._lane = Lane()
         self._waiting: list[Waiting] = []
+        self._stored = 0
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -110,34 +109,46 @@ class Gatherer:
         return future
 
     def close(self) -> None:
-        """Refuse what waits and give the connection up."""
+        """Refuse what waits."""
         settle(self._waiting, AWAY)
         self._waiting = []
-        self._lane.close()
 
     async def serve(self) -> None:
         """Store what waits, for ever."""
-        stored = 0
-        while True:
-            await self._arrived.wait()
-            if len(self._waiting) < stored // 2:
-                await asyncio.sleep(LINGER_S)
-            batch = self._take()
-            stored = len(batch)
-            if not self._waiting:
-                self._arrived.clear()
-            started = time.perf_counter()
-            try:
-                await self._store(batch)
-            except DatabaseAway:
-                log.warning("database_away", heartbeats=len(batch))
-                settle(batch, AWAY)
-            except Exception:
-                log.exception("heartbeats_failed", heartbeats=len(batch))
-                settle(batch, AWAY)
-            counters.STATEMENT.observe(time.perf_counter() - started)
-            counters.BATCH.observe(len(batch))
-            counters.WAITING.set(len(self._waiting))
+        lane = Lane()
+        try:
+            while True:
+                await self._arrived.wait()
+                batch = self._take()
+                self._stored = len(batch)
+                if not self._waiting:
+                    self._arrived.clear()
+                await self._serve(lane, batch)
+        finally:
+            lane.close()
+
+    async def _serve(self, lane: Lane, batch: list[Waiting]) -> None:
+        started = time.perf_counter()
+        try:
+            await self._store(lane, batch)
+        except DatabaseAway:
+            log.warning("database_away", heartbeats=len(batch))
+            settle(batch, AWAY)
+        except Exception:
+            log.exception("heartbeats_failed", heartbeats=len(batch))
+            settle(batch, AWAY)
+        counters.STATEMENT.observe(time.perf_counter() - started)
+        counters.BATCH.observe(len(batch))
+        counters.WAITING.set(len(self._waiting))
+
+    def _room(self) -> int:
+        """Return how many heartbeats the next statement takes.
+
+        Half of the devices there are at the moment, those answered last included: while
+        PostgreSQL works on one half, this process answers and reads the other.
+        """
+        half = (len(self._waiting) + self._stored + 1) // 2
+        return min(STATEMENT_MAX, max(STATEMENT_LEAST, half))
 
     def _take(self) -> list[Waiting]:
         """Take the next statement's heartbeats.
@@ -148,9 +159,10 @@ class Gatherer:
         batch: list[Waiting] = []
         left: list[Waiting] = []
         newest: dict[str | bytes | None, Waiting | None] = {}
-        named = self._waiting[0].sender.wanted is not None
+        named = bool(self._waiting) and self._waiting[0].sender.wanted is not None
+        room = self._room()
         for position, item in enumerate(self._waiting):
-            if len(batch) >= STATEMENT_MAX:
+            if len(batch) >= room:
                 left.extend(self._waiting[position:])
                 break
             before = newest.get(item.key, _NOBODY)
@@ -171,28 +183,26 @@ class Gatherer:
         self._waiting = left
         return batch
 
-    async def _store(self, batch: list[Waiting]) -> None:
+    async def _store(self, lane: Lane, batch: list[Waiting]) -> None:
         """Store and answer one statement's heartbeats."""
         try:
-            replies = await self._lane.run(
-                [(*item.sender, item.last, *item.beat) for item in batch]
-            )
+            replies = await lane.run([(*item.sender, item.last, *item.beat) for item in batch])
             await self._note_use(replies)
             busy = self._settle(batch, replies)
             if busy:
                 await self._make_state_rows(busy)
                 self._try_again(busy)
         except StatementFailed as failure:
-            await self._recover(batch, failure)
+            await self._recover(lane, batch, failure)
 
-    async def _recover(self, batch: list[Waiting], failure: StatementFailed) -> None:
+    async def _recover(self, lane: Lane, batch: list[Waiting], failure: StatementFailed) -> None:
         """Make a missing partition, or find the one heartbeat the database refuses."""
         if failure.sqlstate == _NO_PARTITION and not batch[0].retried:
             # The upkeep is late, or the day of a late heartbeat was dropped already.
             for item in batch:
                 item.retried = True
             await self._aside(statements.PARTITIONS)
-            await self._store(batch)
+            await self._store(lane, batch)
         elif failure.sqlstate[:2] not in _ONE_ROWS_FAULT:
             log.error("heartbeats_failed", sqlstate=failure.sqlstate, reason=str(failure))
             settle(batch, AWAY)
@@ -202,7 +212,7 @@ class Gatherer:
         else:
             for item in batch:
                 item.last = True
-                await self._store([item])
+                await self._store(lane, [item])
 
     async def _note_use(self, replies: list[Reply]) -> None:
         """What is rare: a successor token's first use, and noting that an API key is used."""

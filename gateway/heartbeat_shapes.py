@@ -241,10 +241,12 @@ def _free_metrics(metrics: dict[str, Any]) -> bytes | None:
     return _encode(free) if free else None
 
 
-def _first(*values: Any) -> Any:
-    for value in values:
-        if value is not None:
-            return value
+def _first(value: Any, *others: Any) -> Any:
+    if value is not None:
+        return value
+    for other in others:
+        if other is not None:
+            return other
     return None
 
 

@@ -8,6 +8,7 @@ parameters are bytes already, the socket stays registered, and libpq is driven d
 
 import asyncio
 from collections.abc import Iterable
+from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -19,8 +20,13 @@ from gateway.database import PATIENCE_S, Connection, DatabaseAway, connect
 
 _NAME = b"heartbeats"
 _ROLES = columns.texts(statements.SENDING_ROLES)
-_ENCODERS = [encode for _, _, encode in statements.HEARTBEAT_COLUMNS]
-_FORMATS = [pq.Format.BINARY] * (1 + len(_ENCODERS))
+_UNNESTED = [
+    (encode, statements.ROW.index(name)) for name, (_, encode) in statements.UNNESTED.items()
+]
+_PACKED = [
+    (pack, itemgetter(*map(statements.ROW.index, names))) for _, _, names, pack in statements.PACKED
+]
+_FORMATS = [pq.Format.BINARY] * (1 + len(_UNNESTED) + len(_PACKED))
 _integer = Struct(">i").unpack
 
 
@@ -61,9 +67,7 @@ class Lane:
         A lost connection is replaced; the statement may then run twice, which changes nothing.
         Raises DatabaseAway after PATIENCE_S seconds, StatementFailed when it is refused.
         """
-        parameters = [_ROLES]
-        for encode, column in zip(_ENCODERS, zip(*rows, strict=True), strict=True):
-            parameters.append(encode(column))
+        parameters = _parameters(rows)
         deadline = self._loop.time() + PATIENCE_S
         while True:
             try:
@@ -144,6 +148,15 @@ class Lane:
             # A lost connection no longer knows its socket.
             self._loop.remove_reader(self._socket)
             connection.pgconn.finish()
+
+
+def _parameters(rows: Iterable[tuple[Any, ...]]) -> list[bytes]:
+    values = list(zip(*rows, strict=True))
+    return [
+        _ROLES,
+        *[encode(values[position]) for encode, position in _UNNESTED],
+        *[pack(pick(values)) for pack, pick in _PACKED],
+    ]
 
 
 def _settle(ready: "asyncio.Future[None]") -> None:

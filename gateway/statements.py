@@ -15,38 +15,68 @@ _RETIRED = Device.Lifecycle.RETIRED.value
 
 SENDING_ROLES = sorted(POLICY[Action.HEARTBEAT_SEND])
 
-# Name, type and encoder of each column of a gathered statement; the first five say who sends.
-HEARTBEAT_COLUMNS: list[tuple[str, str, columns.Encoder]] = [
-    ("token", "bytea", columns.binaries),
-    ("api_key", "bytea", columns.binaries),
-    ("wanted", "text", columns.texts),
-    ("live", "boolean", columns.flags),
-    # Stands for all rows of its device in this statement: the state becomes what it says.
-    ("last", "boolean", columns.flags),
-    ("ts", "timestamptz", columns.moments),
-    ("boot_id", "text", columns.texts),
-    ("sequence", "bigint", columns.bigints),
-    ("health", "text", columns.texts),
-    ("version", "text", columns.texts),
-    ("agent_version", "text", columns.texts),
-    ("commit", "text", columns.texts),
-    ("last_convergence", "timestamptz", columns.moments),
-    ("uptime_seconds", "bigint", columns.bigints),
-    ("cpu_percent", "float8", columns.floats),
-    ("mem_percent", "float8", columns.floats),
-    ("disk_percent", "float8", columns.floats),
-    ("disk_free_gb", "float8", columns.floats),
-    ("temperature_c", "float8", columns.floats),
-    ("containers_running", "integer", columns.integers),
-    ("containers_failed", "integer", columns.integers),
-    ("metrics", "jsonb", columns.documents),
-    ("status", "jsonb", columns.documents),
-    ("errors", "jsonb", columns.documents),
+# What a row of the gathered statement is made of: the sender, then the heartbeat in canonical form.
+ROW = (
+    *("token", "api_key", "wanted", "live", "last"),
+    *("ts", "boot_id", "sequence", "health", "version", "agent_version", "commit"),
+    *("last_convergence", "uptime_seconds", "cpu_percent", "mem_percent", "disk_percent"),
+    *("disk_free_gb", "temperature_c", "containers_running", "containers_failed"),
+    *("metrics", "status", "errors"),
+)
+
+# Values of changing length: one array for each of them.
+UNNESTED: dict[str, tuple[str, columns.Encoder]] = {
+    "token": ("bytea", columns.binaries),
+    "api_key": ("bytea", columns.binaries),
+    "wanted": ("text", columns.texts),
+    "boot_id": ("text", columns.texts),
+    "health": ("text", columns.texts),
+    "version": ("text", columns.texts),
+    "agent_version": ("text", columns.texts),
+    "commit": ("text", columns.texts),
+    "metrics": ("jsonb", columns.documents),
+    "status": ("jsonb", columns.documents),
+    "errors": ("jsonb", columns.documents),
+}
+# Values of one length: all rows' in one array, row after row. To unnest each of them costs
+# PostgreSQL twice as much as to pick an element, for which an array must hold no NULL: the least
+# value stands for it.
+PACKED: list[tuple[str, str, list[str], columns.Packer]] = [
+    (
+        "bigint",
+        "-9223372036854775808",
+        ["live", "last", "sequence", "uptime_seconds", "containers_running", "containers_failed"],
+        columns.packed_bigints,
+    ),
+    ("timestamptz", "-infinity", ["ts", "last_convergence"], columns.packed_moments),
+    (
+        "float8",
+        "NaN",
+        ["cpu_percent", "mem_percent", "disk_percent", "disk_free_gb", "temperature_c"],
+        columns.packed_floats,
+    ),
 ]
-_NAMES = ", ".join(name for name, _, _ in HEARTBEAT_COLUMNS)
-_ARRAYS = ", ".join(f"${number}" for number, _ in enumerate(HEARTBEAT_COLUMNS, start=2))
-_TYPES = ", ".join(f"{kind}[]" for _, kind, _ in HEARTBEAT_COLUMNS)
+_FIRST_PACKED = 2 + len(UNNESTED)
+_NAMES = ", ".join(UNNESTED)
+_ARRAYS = ", ".join(f"${number}" for number, _ in enumerate(UNNESTED, start=2))
+_TYPES = ", ".join(
+    f"{kind}[]"
+    for kind in (*(kind for kind, _ in UNNESTED.values()), *(kind for kind, _, _, _ in PACKED))
+)
 _SERVER_TIME = """to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+def _elements() -> dict[str, str]:
+    """Return for each packed value the SQL that picks it for the row number `i`."""
+    found: dict[str, str] = {}
+    for parameter, (kind, null, names, _) in enumerate(PACKED, start=_FIRST_PACKED):
+        for position, name in enumerate(names, start=1 - len(names)):
+            element = f"${parameter}[{len(names)} * i::integer{position:+d}]"
+            found[name] = f"nullif({element}, '{null}'::{kind})"
+    return found
+
+
+_E = _elements()
 
 # Who is behind a credential: `t` the token, `k` the API key, `o` the organisation, `d` the device.
 _CREDENTIAL = """
@@ -61,25 +91,29 @@ _CREDENTIAL = """
 """
 
 # Outcomes are HTTP statuses. A heartbeat that comes back in no row belongs to a device whose
-# state somebody else is writing at the moment, or that has no state row yet.
+# state somebody else is writing at the moment, or that has no state row yet. What decides stands
+# before what is only carried along: a row is read from the left as far as it is needed.
 HEARTBEATS = f"""
 PREPARE heartbeats (text[], {_TYPES}) AS
 WITH known AS MATERIALIZED (
-    SELECT r.*, d.id AS device, d.organization_id, d.target_version,
-           d.lifecycle <> '{_PENDING}' AS accepted,
-           coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) AS interval_s,
-           CASE WHEN d.status_override_until IS NULL OR d.status_override_until > now()
-                THEN nullif(d.status_override, '') END AS override,
-           CASE WHEN r.ts BETWEEN now() - {_TRUST} AND now() + {_TRUST}
-                THEN r.ts ELSE now() END AS at,
-           CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use,
-           CASE WHEN k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
-                THEN k.id END AS key_use,
+    SELECT r.i::integer AS i, d.id AS device, d.organization_id,
            CASE WHEN o.id IS NULL OR (t.id IS NOT NULL AND d.lifecycle = '{_RETIRED}') THEN 401
                 WHEN k.id IS NOT NULL AND k.role <> ALL ($1) THEN 403
                 WHEN d.id IS NULL OR d.device_id <> r.wanted THEN 404
                 WHEN d.lifecycle = '{_RETIRED}' THEN 403
-                ELSE 200 END AS outcome
+                ELSE 200 END AS outcome,
+           d.lifecycle <> '{_PENDING}' AS accepted, {_E["last"]} = 1 AS last,
+           coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) AS interval_s,
+           d.target_version,
+           CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use,
+           CASE WHEN k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
+                THEN k.id END AS key_use,
+           CASE WHEN d.status_override_until IS NULL OR d.status_override_until > now()
+                THEN nullif(d.status_override, '') END AS override,
+           CASE WHEN {_E["ts"]} BETWEEN now() - {_TRUST} AND now() + {_TRUST}
+                THEN {_E["ts"]} ELSE now() END AS at,
+           r.health, r.boot_id, {_E["sequence"]} AS sequence, r.version, r.agent_version, r.commit,
+           r.metrics, r.status, r.errors
       FROM unnest({_ARRAYS}) WITH ORDINALITY AS r ({_NAMES}, i)
     {_CREDENTIAL}
     LEFT JOIN devices_device d
@@ -88,7 +122,7 @@ WITH known AS MATERIALIZED (
                                                AND x.device_id = r.wanted))
 ), held AS MATERIALIZED (
     -- Nobody waits for a lock here, so gateways cannot block each other, let alone deadlock.
-    SELECT n.*, s.health AS old_health,
+    SELECT s.health AS old_health,
            CASE WHEN s.at IS NULL THEN true
                 WHEN n.boot_id = '' THEN n.at >= least(s.at, s.last_seen)
                 WHEN n.boot_id = s.boot_id AND n.sequence IS NOT NULL AND s.sequence IS NOT NULL
@@ -96,7 +130,8 @@ WITH known AS MATERIALIZED (
                 WHEN n.boot_id = s.boot_id THEN n.at >= s.at
                 WHEN s.past_boots ? n.boot_id THEN false
                 -- No heartbeat is younger than its receipt: a clock that ran ahead counts as that.
-                ELSE n.at > least(s.at, s.last_seen) END AS newer
+                ELSE n.at > least(s.at, s.last_seen) END AS newer,
+           n.*
       FROM known n JOIN devices_devicestate s ON s.device_id = n.device
      WHERE n.outcome = 200
        FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -110,8 +145,9 @@ WITH known AS MATERIALIZED (
            uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb, temperature_c,
            containers_running, containers_failed, metrics, status, errors)
     SELECT device, organization_id, at, now(), boot_id, coalesce(sequence, 0), health, version,
-           commit, uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb,
-           temperature_c, containers_running, containers_failed, metrics, status, errors
+           commit, {_E["uptime_seconds"]}, {_E["cpu_percent"]}, {_E["mem_percent"]},
+           {_E["disk_percent"]}, {_E["disk_free_gb"]}, {_E["temperature_c"]},
+           {_E["containers_running"]}, {_E["containers_failed"]}, metrics, status, errors
       FROM held WHERE accepted
     ON CONFLICT DO NOTHING
 ), told AS (
@@ -143,25 +179,32 @@ WITH known AS MATERIALIZED (
                              ELSE s.past_boots END,
            boot_id = CASE WHEN w.newer AND w.boot_id <> '' THEN w.boot_id ELSE s.boot_id END,
            sequence = CASE WHEN w.newer AND w.boot_id <> '' THEN w.sequence ELSE s.sequence END,
-           skew_ms = CASE WHEN w.newer AND w.live AND w.ts IS NOT NULL
-                          THEN (extract(epoch FROM w.ts - now()) * 1000)::bigint
+           skew_ms = CASE WHEN w.newer AND {_E["live"]} = 1 AND {_E["ts"]} IS NOT NULL
+                          THEN (extract(epoch FROM {_E["ts"]} - now()) * 1000)::bigint
                           ELSE s.skew_ms END,
            version = CASE WHEN w.newer AND w.version <> '' THEN w.version ELSE s.version END,
            agent_version = CASE WHEN w.newer AND w.agent_version <> '' THEN w.agent_version
                                 ELSE s.agent_version END,
            commit = CASE WHEN w.newer AND w.commit <> '' THEN w.commit ELSE s.commit END,
-           last_convergence = CASE WHEN w.newer AND w.last_convergence IS NOT NULL
-                                   THEN w.last_convergence ELSE s.last_convergence END,
-           uptime_seconds = CASE WHEN w.newer THEN w.uptime_seconds ELSE s.uptime_seconds END,
-           cpu_percent = CASE WHEN w.newer THEN w.cpu_percent ELSE s.cpu_percent END,
-           mem_percent = CASE WHEN w.newer THEN w.mem_percent ELSE s.mem_percent END,
-           disk_percent = CASE WHEN w.newer THEN w.disk_percent ELSE s.disk_percent END,
-           disk_free_gb = CASE WHEN w.newer THEN w.disk_free_gb ELSE s.disk_free_gb END,
-           temperature_c = CASE WHEN w.newer THEN w.temperature_c ELSE s.temperature_c END,
-           containers_running = CASE WHEN w.newer THEN w.containers_running
-                                     ELSE s.containers_running END,
-           containers_failed = CASE WHEN w.newer THEN w.containers_failed
-                                    ELSE s.containers_failed END,
+           last_convergence = CASE WHEN w.newer
+                                   THEN coalesce({_E["last_convergence"]}, s.last_convergence)
+                                   ELSE s.last_convergence END,
+           uptime_seconds = CASE WHEN w.newer THEN {_E["uptime_seconds"]}
+                ELSE s.uptime_seconds END,
+           cpu_percent = CASE WHEN w.newer THEN {_E["cpu_percent"]}
+                ELSE s.cpu_percent END,
+           mem_percent = CASE WHEN w.newer THEN {_E["mem_percent"]}
+                ELSE s.mem_percent END,
+           disk_percent = CASE WHEN w.newer THEN {_E["disk_percent"]}
+                ELSE s.disk_percent END,
+           disk_free_gb = CASE WHEN w.newer THEN {_E["disk_free_gb"]}
+                ELSE s.disk_free_gb END,
+           temperature_c = CASE WHEN w.newer THEN {_E["temperature_c"]}
+                ELSE s.temperature_c END,
+           containers_running = CASE WHEN w.newer THEN {_E["containers_running"]}
+                ELSE s.containers_running END,
+           containers_failed = CASE WHEN w.newer THEN {_E["containers_failed"]}
+                ELSE s.containers_failed END,
            metrics = CASE WHEN w.newer THEN coalesce(w.metrics, '{{}}') ELSE s.metrics END,
            status = CASE WHEN w.newer THEN coalesce(w.status, '{{}}') ELSE s.status END,
            errors = CASE WHEN w.newer THEN coalesce(w.errors, '[]') ELSE s.errors END
@@ -171,11 +214,11 @@ SELECT 200, CASE WHEN accepted THEN
             (SELECT count(*) FROM commands_command c
               WHERE c.device_id = w.device AND c.status = '{_QUEUED}' AND c.expires_at > now())
             ELSE 0 END::integer,
-       target_version, interval_s, array_agg(i::integer), first_use, key_use, {_SERVER_TIME}
+       target_version, interval_s, array_agg(i), first_use, key_use, {_SERVER_TIME}
   FROM held w
  GROUP BY 2, 3, 4, 6, 7
 UNION ALL
-SELECT outcome, 0, '', 60, array_agg(i::integer), first_use, key_use, ''
+SELECT outcome, 0, '', 60, array_agg(i), first_use, key_use, ''
   FROM known WHERE outcome <> 200
  GROUP BY 1, 6, 7
 """  # noqa: S608 - only constants of this module are put in

@@ -7,9 +7,9 @@ import pytest
 
 from common import limits
 from gateway.heartbeat_shapes import Refused, Unreadable, read_beat, read_json
-from gateway.statements import HEARTBEAT_COLUMNS
+from gateway.statements import ROW
 
-NAMES = [name for name, _, _ in HEARTBEAT_COLUMNS[5:]]
+NAMES = ROW[ROW.index("ts") :]
 
 
 def canonical(**sent: Any) -> dict[str, Any]:
