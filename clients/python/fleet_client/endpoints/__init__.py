@@ -1,0 +1,1 @@
+"""What the portal can be asked for, written once for both clients."""
