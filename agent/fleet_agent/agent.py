@@ -1,4 +1,4 @@
-"""The running agent: two threads at work, and the main thread that watches over them."""
+"""The running agent: three threads at work, and the main thread that watches over them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from typing import NoReturn, Optional
 from urllib.parse import urlsplit
 
 from fleet_agent import __version__, logs
+from fleet_agent.command_loop import CommandLoop
 from fleet_agent.commands.base import Context
-from fleet_agent.commands.bundle import remove_leftovers
+from fleet_agent.commands.bundle import remove_other_bundles
 from fleet_agent.contact import ContactRecord
 from fleet_agent.errors import AgentError, ConfigError
 from fleet_agent.executor import Executor
 from fleet_agent.heartbeat import HeartbeatSource
-from fleet_agent.journal import Journal
-from fleet_agent.loops import CommandLoop, HeartbeatLoop, Loop
+from fleet_agent.journal import ACCEPTED, STARTED, WAITING, Journal
+from fleet_agent.loops import HeartbeatLoop, Loop
 from fleet_agent.offline_queue import OfflineQueue
 from fleet_agent.portal import PortalClient
 from fleet_agent.rotation import resume_rotation
+from fleet_agent.script_job import job_name, remove_other_jobs
 from fleet_agent.sequence import SequenceCounter, boot_id, seconds_since_boot
 from fleet_agent.settings import ConfigStore
+from fleet_agent.stream_loop import StreamLoop
 
 WATCH_S = 0.5
 STOP_PATIENCE_S = 1.0
@@ -60,7 +63,9 @@ class Agent:
             recent_log=recent.text,
             pause=self._commands.pause,
         )
-        self._commands.executor = Executor(journal=self._journal, context=context)
+        executor = Executor(journal=self._journal, context=context)
+        self._commands.executor = executor
+        self._stream = self._made_stream(executor)
         source = HeartbeatSource(
             store=store,
             sequence=self._sequence,
@@ -77,6 +82,16 @@ class Agent:
             on_commands=self._commands.wake,
         )
 
+    def _made_stream(self, executor: Executor) -> StreamLoop:
+        stream = StreamLoop(
+            store=self._store,
+            portal=PortalClient(self._store),
+            on_commands=self._commands.wake,
+            on_cancel=executor.cancel,
+        )
+        self._commands.is_stream_up = stream.is_up
+        return stream
+
     def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,17 +99,17 @@ class Agent:
         settings = self._store.settings
         log.info("fleet-agent %s: %s at %s", __version__, settings.device_id, settings.fleet_url)
         _warn_of_plain_http(settings.fleet_url or "")
-        remove_leftovers(self._store.state_dir)
-        if self._commands.executor is not None:
-            self._commands.executor.recover()
-        threads = [self._thread(loop) for loop in (self._heartbeats, self._commands)]
+        self._remove_leftovers()
+        loops = (self._heartbeats, self._commands, self._stream)
+        threads = [self._thread(loop) for loop in loops]
         threading.Thread(target=resume_rotation, args=(self._store,), daemon=True).start()
         while not self._stopping.wait(WATCH_S):
             self._take_up_changes()
-        self._heartbeats.stop()
-        self._commands.stop()
+        for loop in loops:
+            loop.stop()
         deadline = time.monotonic() + STOP_PATIENCE_S
-        for thread in threads:
+        # The stream's thread sits in a read that nothing ends; leaving it costs nobody anything.
+        for thread in threads[:2]:
             thread.join(max(0.0, deadline - time.monotonic()))
         log.info("fleet-agent ends")
 
@@ -119,6 +134,19 @@ class Agent:
             logs.set_level(self._store.settings.log_level)
             self._heartbeats.settings_changed()
             self._commands.wake()
+            self._stream.wake()
+
+    def _remove_leftovers(self) -> None:
+        state_dir = self._store.state_dir
+        open_entries = self._journal.in_phase(ACCEPTED, STARTED, WAITING)
+        wanted = {job_name(entry.command_id, entry.attempt) for entry in open_entries}
+        wanted |= {
+            job_name(entry.command_id, int(entry.facts["attempt"]))
+            for entry in open_entries
+            if "attempt" in entry.facts
+        }
+        remove_other_bundles(state_dir, wanted=wanted)
+        remove_other_jobs(state_dir, wanted=wanted)
 
     def _troubles(self) -> list[str]:
         found = [self._queue.trouble, self._sequence.trouble, self._journal.trouble]

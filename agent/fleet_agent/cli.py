@@ -1,4 +1,4 @@
-"""The command line: enroll, run, status, rotate."""
+"""The command line: enroll, run, status, rotate, accept."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from fleet_agent import __version__
-from fleet_agent.agent import is_running, run_agent
+from fleet_agent.agent import is_running, prepared_state_dir, run_agent
+from fleet_agent.commands.drift_check import watched_paths
 from fleet_agent.contact import read_contact
+from fleet_agent.drift import AcceptedState
 from fleet_agent.enrolment import Enrolment, enroll
 from fleet_agent.errors import AgentError
 from fleet_agent.journal import unconfirmed
@@ -20,6 +22,7 @@ from fleet_agent.portal import is_reachable
 from fleet_agent.redaction import SECRETS
 from fleet_agent.rotation import rotate_token
 from fleet_agent.settings import ConfigStore, config_path
+from fleet_agent.signing import KeyRing, can_verify
 
 MAX_TOKEN_FILE_CHARS = 4096
 
@@ -64,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         "rotate", parents=[common], help="replace the device's token now"
     )
     rotating.set_defaults(command=_rotate)
+    accepting = commands.add_parser(
+        "accept", parents=[common], help="take the watched files as right, as they are now"
+    )
+    accepting.set_defaults(command=_accept)
     return parser
 
 
@@ -126,6 +133,13 @@ def _rotate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _accept(options: argparse.Namespace) -> int:
+    store = ConfigStore(config_path(options.config))
+    number = AcceptedState(prepared_state_dir(store)).accept(watched_paths(store))
+    sys.stdout.write(f"The present state of {number} files is accepted.\n")
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
     store = ConfigStore(config_path(options.config))
     report = _status_report(store)
@@ -150,9 +164,32 @@ def _status_report(store: ConfigStore) -> dict[str, Any]:
         "queue_length": len(queue),
         "queue_bytes": queue.size_bytes,
         "results_unconfirmed": unconfirmed(store.state_dir / "journal.jsonl"),
+        "signing_keys": _signing_keys(store),
         "reachable": reachable,
         "reachability": sentence,
     }
+
+
+def _signing_keys(store: ConfigStore) -> dict[str, Any]:
+    ring = KeyRing(store.state_dir)
+    return {
+        "can_verify": can_verify(),
+        "organization": ring.organization,
+        "pinned": sorted(ring.keys),
+        # Named by the portal later on; enrolling again would trust them.
+        "refused": sorted(key for key in ring.refused if ring.refused[key] != ring.keys.get(key)),
+    }
+
+
+def _scripts_line(keys: dict[str, Any]) -> str:
+    if keys["refused"]:
+        return (
+            f"the portal's signing key changed ({', '.join(keys['refused'])}) and is refused; "
+            "enrol again if that was on purpose"
+        )
+    if not keys["can_verify"]:
+        return "none can be run: the Python package cryptography is missing"
+    return f"signing keys pinned: {', '.join(keys['pinned']) or 'none yet'}"
 
 
 def _status_lines(report: dict[str, Any]) -> list[str]:
@@ -166,6 +203,7 @@ def _status_lines(report: dict[str, Any]) -> list[str]:
         f"last failure: {failure}",
         f"queue:        {report['queue_length']} heartbeats, {report['queue_bytes']} bytes",
         f"commands:     {report['results_unconfirmed']} results not confirmed by the portal",
+        f"scripts:      {_scripts_line(report['signing_keys'])}",
         f"settings:     {report['config_path']}",
     ]
     lines += [f"  {name}={_as_written(value)}" for name, value in report["config"].items()]

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
+from fleet_agent.clock import rfc3339_now
 from fleet_agent.durable import write_atomically
-from fleet_agent.heartbeat import rfc3339_now
 
 # The file is for people; writing it more often would only wear out the flash of the device.
 MIN_BETWEEN_WRITES_S = 10.0

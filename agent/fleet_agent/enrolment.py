@@ -15,6 +15,7 @@ from fleet_agent.portal import PortalClient
 from fleet_agent.redaction import SECRETS
 from fleet_agent.rotation import new_token, promote_pending, token_sha256
 from fleet_agent.settings import ConfigStore, Settings
+from fleet_agent.signing import KeyRing
 
 NEW_FILE = """\
 # Settings of fleet-agent. The agent rewrites single lines of this file and keeps the rest.
@@ -23,6 +24,8 @@ FLEET_ENABLED=true
 ALLOWED_SERVICES=
 # Whether the portal may reboot this machine.
 ALLOW_REBOOT=false
+# Whether the portal may run scripts it has stored and signed.
+ALLOW_SCRIPTS=false
 """
 
 
@@ -166,6 +169,7 @@ def _kept(store: ConfigStore, answer: dict[str, Any], pending: Optional[str]) ->
         promote_pending(store, str(token))
     given = answer.get("config")
     config = given if isinstance(given, dict) else {}
+    KeyRing(store.state_dir).replace(config)
     names = {
         "HEARTBEAT_INTERVAL": "heartbeat_interval_s",
         "COMMAND_POLL_INTERVAL": "command_poll_interval_s",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Optional
 
+STATE_NAMES = ("state", "current", "current_state", "current_status", "command_status")
+
 
 class AgentError(Exception):
     """A refusal of the agent itself; `exit_code` is what the program ends with."""
@@ -43,6 +45,17 @@ class PortalError(AgentError):
     def is_temporary(self) -> bool:
         """True when the same request may succeed later without anybody changing anything."""
         return self.status is None or self.status in (408, 425, 429) or self.status >= 500
+
+
+def present_state(error: PortalError) -> str:
+    """Return the state of the command that a refusal names; empty when it names none."""
+    command = error.answer.get("command")
+    places = (error.answer, command if isinstance(command, dict) else {})
+    for place in places:
+        for name in STATE_NAMES:
+            if isinstance(place.get(name), str):
+                return str(place[name])
+    return ""
 
 
 class AgentStopping(BaseException):

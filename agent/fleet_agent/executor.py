@@ -4,61 +4,86 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any, Optional
 
 from fleet_agent.commands.base import (
-    INTERRUPTED,
+    CODE_INTERRUPTED,
+    CODE_NOT_STARTED,
+    RESUME,
     CommandRefusedError,
     CommandType,
     Context,
     Outcome,
+    interrupted,
 )
 from fleet_agent.commands.registry import TYPES, command_type
-from fleet_agent.errors import PortalError
+from fleet_agent.errors import PortalError, present_state
 from fleet_agent.journal import ACCEPTED, CONFIRMED, RESULT, STARTED, WAITING, Entry, Journal
+from fleet_agent.keeper import Keeper
+from fleet_agent.live import CommandCancelledError, Live
 from fleet_agent.pace import Backoff
+from fleet_agent.portal import PortalClient
+from fleet_agent.reporting import ENDS, Reporter
 
 # How long to insist on telling the portal that a command begins, before giving it back.
 START_PATIENCE_S = 45.0
 GIVEN_BACK = (
     "The portal could not be reached to confirm the start, so nothing was done. Send it again."
 )
-ENDS = ("succeeded", "failed", "rejected")
+CANCELLED = Outcome("cancelled", error="Cancelled at the portal's request.")
 log = logging.getLogger(__name__)
 
 
 class Executor:
-    """Works through claimed commands one after the other. Used by one thread."""
+    """Works through claimed commands one after the other. Used by one thread, but for `cancel`."""
 
     def __init__(self, *, journal: Journal, context: Context) -> None:
         self._journal = journal
         self._context = context
+        self._reporter = Reporter(journal=journal, context=context)
+        self._live: Optional[Live] = None
+        self._cancels: set[tuple[str, int]] = set()
+
+    def can_begin(self) -> bool:
+        """Tell whether a command could be journalled, and so begun."""
+        return self._journal.check()
+
+    def cancel(self, command_id: str, attempt: int) -> None:
+        """Ask a command to stop; called by any thread, for any command, any number of times."""
+        live = self._live
+        if live is not None and live.entry.key == (command_id, attempt):
+            live.cancelled.set()
+        else:
+            self._cancels.add((command_id, attempt))
 
     def recover(self) -> None:
         """Settle what an earlier run of the agent began and did not finish."""
+        begun = self._journal.in_phase(STARTED, WAITING)
+        resumed = [entry for entry in begun if self._settle(entry)]
+        # Those that ended are told before the others go on, which may take hours.
+        self._report_quietly()
+        for entry in resumed:
+            self._run(entry, TYPES[entry.kind])
         for entry in self._journal.in_phase(ACCEPTED):
-            self._finish(entry, Outcome("failed", error=f"{INTERRUPTED}; nothing was done"))
-        for entry in self._journal.in_phase(STARTED, WAITING):
-            self._settle(entry)
+            self._begin_again(entry)
 
     def check_waiting(self) -> None:
         """Look whether commands that take effect later have done so."""
         for entry in self._journal.in_phase(WAITING):
-            self._settle(entry)
+            if entry.key in self._cancels:
+                self._stop(entry)
+            elif self._settle(entry):
+                self._run(entry, TYPES[entry.kind])
+        self._cancels.clear()
+
+    def has_waiting(self) -> bool:
+        """Tell whether a command takes effect later and has to be looked at again."""
+        return bool(self._journal.in_phase(WAITING))
 
     def report_results(self) -> None:
-        """Tell the portal every result it has not confirmed.
-
-        Raises PortalError when the portal takes nothing at all at the moment. A fault it has with
-        one result (500) must not hold up the other commands: that result is tried again later.
-        """
-        for entry in self._journal.in_phase(RESULT):
-            try:
-                self._report(entry)
-            except PortalError as error:  # noqa: PERF203 - each has its own end
-                if error.status != 500:
-                    raise
-                log.warning("The result of command %s is kept: %s", entry.command_id, error)
+        """Tell the portal every result it has not confirmed; see `Reporter.report_all`."""
+        self._reporter.report_all()
 
     def handle(self, command: dict[str, Any]) -> None:
         """Carry out one claimed command and report it; a failed report is kept for later."""
@@ -71,69 +96,133 @@ class Executor:
         if known is not None:
             log.info("Command %s attempt %d is known already", *entry.key)
             if (known.report or {}).get("status") in ENDS:
-                self._report_now(known)
+                self._reporter.report_now(known)
             return
-        outcome = self._outcome_of(entry, command.get("payload"))
-        if outcome is not None:
-            self._finish(entry, outcome)
-            self._report_now(entry)
+        earlier = self._decided_before(entry)
+        if earlier is not None:
+            self._repeat(entry, earlier)
+            return
+        payload = command.get("payload")
+        self._accept(entry, payload if isinstance(payload, dict) else {})
 
-    def _outcome_of(self, entry: Entry, payload: object) -> Optional[Outcome]:
-        earlier = self._journal.success_of(entry.command_id)
-        if earlier is not None and earlier.report is not None:
-            # The portal lost the report of an earlier attempt; the effect must not come twice.
-            log.info("Command %s was done in attempt %d", entry.command_id, earlier.attempt)
-            refusal = self._announce(entry)
-            if refusal is not None or entry.phase == CONFIRMED:
-                return refusal
-            return Outcome("succeeded", result=earlier.report.get("result"))
+    def _decided_before(self, entry: Entry) -> Optional[Entry]:
+        """Return the attempt that settles this one: it succeeded, goes on, or nobody can tell."""
+        for earlier in reversed(self._journal.attempts(entry.command_id)):
+            report = earlier.report or {}
+            is_open = earlier.phase in (STARTED, WAITING)
+            is_unknown = report.get("error_code") == CODE_INTERRUPTED
+            if is_open or is_unknown or report.get("status") == "succeeded":
+                return earlier
+        return None
+
+    def _repeat(self, entry: Entry, earlier: Entry) -> None:
+        """Answer a new attempt with what became of an earlier one: an effect comes once."""
+        log.info("Command %s was begun in attempt %d", entry.command_id, earlier.attempt)
+        refusal = self._announce(entry, kind=None)
+        if entry.phase == CONFIRMED:
+            return
+        if refusal is not None:
+            self._finish(entry, refusal)
+        elif earlier.phase in (STARTED, WAITING):
+            entry.arguments = earlier.arguments
+            entry.facts = {"attempt": earlier.attempt, **earlier.facts}
+            self._journal.hold(entry, WAITING)
+            self._journal.forget(earlier)
+            return
+        else:
+            entry.report = dict(earlier.report or {})
+            self._journal.hold(entry, RESULT)
+        self._reporter.report_now(entry)
+
+    def _accept(self, entry: Entry, payload: dict[str, Any]) -> None:
         kind = command_type(entry.kind)
         if kind is None:
             known = ", ".join(TYPES)
-            return Outcome("rejected", error=f"Unknown type {entry.kind[:64]!r}. Known: {known}.")
+            error = f"Unknown type {entry.kind[:64]!r}. Known: {known}."
+            self._end(entry, Outcome("rejected", error=error))
+            return
         try:
-            checked = payload if isinstance(payload, dict) else {}
-            entry.arguments = kind.check(checked, self._context)
+            entry.arguments = kind.check(payload, self._context)
         except CommandRefusedError as refusal:
             log.warning("Command %s (%s) refused: %s", entry.command_id, entry.kind, refusal)
-            return Outcome("rejected", error=str(refusal))
-        return self._carried_out(entry, kind)
+            self._end(entry, Outcome("rejected", error=str(refusal)))
+            return
+        try:
+            self._journal.write(entry, ACCEPTED)
+        except OSError as error:
+            # Not a word to the portal: the lease runs out and the command is handed out again.
+            log.warning("Command %s is left alone, it cannot be journalled: %s", entry.key, error)
+            return
+        self._begin(entry, kind)
 
-    def _carried_out(self, entry: Entry, kind: CommandType) -> Optional[Outcome]:
+    def _begin_again(self, entry: Entry) -> None:
+        # Nothing of it was done, and the portal says whether it is still wanted.
+        kind = command_type(entry.kind)
+        if kind is None:
+            self._journal.forget(entry)
+            return
+        self._begin(entry, kind, is_again=True)
+
+    def _begin(self, entry: Entry, kind: CommandType, *, is_again: bool = False) -> None:
+        refusal = self._announce(entry, kind=kind, is_again=is_again)
+        if entry.phase == CONFIRMED:
+            return
+        if refusal is not None:
+            self._end(entry, refusal)
+            return
         try:
             entry.facts = kind.facts(entry.arguments, self._context)
-            self._journal.write(entry, ACCEPTED)
-            refusal = self._announce(entry)
-            if refusal is not None:
-                return refusal
-            if entry.phase == CONFIRMED:
-                return None
             self._journal.write(entry, STARTED)
-        except OSError as error:
-            return Outcome(
-                "failed",
-                error=f"The command journal cannot be written, so nothing was done: {error}",
-            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing has been done yet
+            detail = f"Nothing was done, the start could not be journalled: {error}"
+            self._end(entry, Outcome("failed", error=detail, error_code=CODE_NOT_STARTED))
+            return
         log.info("Command %s (%s) attempt %d begins", entry.command_id, entry.kind, entry.attempt)
+        self._run(entry, kind)
+
+    def _run(self, entry: Entry, kind: CommandType) -> None:
+        live = Live(entry, kind.step_timeout_s)
+        self._live = live
+        if entry.key in self._cancels:
+            live.cancelled.set()
         try:
-            outcome = kind.execute(entry, self._context)
-        except Exception as error:
-            # A fault in one command must reach its operator and spare the others.
-            log.exception("Command %s (%s) broke", entry.command_id, entry.kind)
-            return Outcome("failed", error=f"{type(error).__name__}: {error}")
+            outcome = self._executed(entry, kind, live)
+        finally:
+            self._live = None
         if outcome is None:
             self._journal.hold(entry, WAITING)
+        else:
+            self._end(entry, outcome)
+
+    def _executed(self, entry: Entry, kind: CommandType, live: Live) -> Optional[Outcome]:
+        context = replace(self._context, live=live)
+        if kind.step_timeout_s is None:
+            return _outcome(entry, kind, context)
+        with Keeper(portal=PortalClient(context.store), live=live) as keeper:
+            outcome = _outcome(entry, kind, context)
+            keeper.flush()
         return outcome
 
-    def _announce(self, entry: Entry) -> Optional[Outcome]:
-        """Tell the portal that the command begins; return how it ended when it may not begin."""
+    def _announce(
+        self, entry: Entry, *, kind: Optional[CommandType], is_again: bool = False
+    ) -> Optional[Outcome]:
+        """Tell the portal that the command begins; return how it ended when it may not begin.
+
+        The entry is CONFIRMED afterwards when the portal has withdrawn the command.
+        """
+        body: dict[str, Any] = {"status": "running"}
+        if kind is not None and kind.step_timeout_s is not None:
+            body["step_timeout_s"] = kind.step_timeout_s
         backoff = Backoff(base_s=0.5, cap_s=8.0)
         deadline = time.monotonic() + START_PATIENCE_S
         while True:
             try:
-                self._patch(entry, {"status": "running"})
+                answer = self._reporter.patch(entry, body)
+                return CANCELLED if answer.get("cancel_requested") else None
             except PortalError as error:  # noqa: PERF203 - waiting dwarfs it
-                if backoff.failures and _is_running_already(error):
+                may_be_known = is_again or backoff.failures
+                if may_be_known and error.status == 409 and present_state(error) == "running":
+                    # The answer to an earlier try was lost on its way.
                     return None
                 if not error.is_temporary:
                     log.warning("Command %s may not begin: %s", entry.command_id, error)
@@ -141,72 +230,59 @@ class Executor:
                     return None
                 delay_s = backoff.delay_s(error)
                 if time.monotonic() + delay_s > deadline:
-                    return Outcome("failed", error=GIVEN_BACK)
+                    return Outcome("failed", error=GIVEN_BACK, error_code=CODE_NOT_STARTED)
                 self._context.pause(delay_s)
-            else:
-                return None
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: Entry) -> bool:
+        """Ask the machine what became of a command; return True when it may go on."""
         kind = command_type(entry.kind)
         if kind is None:
-            outcome: Optional[Outcome] = Outcome("failed", error=INTERRUPTED)
-        else:
-            try:
-                outcome = kind.probe(entry, self._context)
-            except Exception as error:  # noqa: BLE001 - a probe that breaks is an unknown end
-                outcome = Outcome("failed", error=f"{INTERRUPTED}; its effect is unknown: {error}")
+            self._finish(entry, interrupted("this agent does not know its type"))
+            return False
+        try:
+            outcome = kind.probe(entry, self._context)
+        except Exception as error:  # noqa: BLE001 - a probe that breaks is an unknown end
+            outcome = interrupted(f"its effect is unknown: {error}")
+        if outcome is RESUME:
+            return True
         if outcome is not None:
             self._finish(entry, outcome)
         elif entry.phase != WAITING:
             self._journal.hold(entry, WAITING)
+        return False
+
+    def _stop(self, entry: Entry) -> None:
+        kind = command_type(entry.kind)
+        outcome = kind.cancel(entry, self._context) if kind is not None else None
+        if outcome is not None:
+            self._finish(entry, outcome)
+
+    def _end(self, entry: Entry, outcome: Outcome) -> None:
+        self._finish(entry, outcome)
+        self._reporter.report_now(entry)
 
     def _finish(self, entry: Entry, outcome: Outcome) -> None:
         entry.report = outcome.as_report()
         self._journal.hold(entry, RESULT)
         log.info("Command %s (%s) %s", entry.command_id, entry.kind, outcome.status)
 
-    def _report_now(self, entry: Entry) -> None:
+    def _report_quietly(self) -> None:
         try:
-            self._report(entry)
+            self.report_results()
         except PortalError as error:
-            log.warning("The result of command %s is kept: %s", entry.command_id, error)
-
-    def _report(self, entry: Entry) -> None:
-        report = entry.report or {"status": "failed", "error": INTERRUPTED}
-        try:
-            self._patch(entry, report)
-        except PortalError as error:
-            if error.status in (400, 413, 422) and "output" in report:
-                log.warning("The portal refused a result, sent again without its output: %s", error)
-                self._patch_or_drop(entry, {**report, "output": ""})
-            elif not _is_final(error):
-                raise
-            else:
-                log.warning(
-                    "The portal has no use for the result of %s: %s", entry.command_id, error
-                )
-        self._journal.hold(entry, CONFIRMED)
-
-    def _patch_or_drop(self, entry: Entry, report: dict[str, Any]) -> None:
-        try:
-            self._patch(entry, report)
-        except PortalError as error:
-            if not _is_final(error):
-                raise
-            log.warning("The result of command %s is dropped: %s", entry.command_id, error)
-
-    def _patch(self, entry: Entry, report: dict[str, Any]) -> None:
-        self._context.portal.call(
-            "PATCH", f"/commands/{entry.command_id}", body={"attempt": entry.attempt, **report}
-        )
+            log.warning("The results of an earlier run are kept: %s", error)
 
 
-def _is_final(error: PortalError) -> bool:
-    """True when sending the same result again can never be accepted."""
-    return error.status in (400, 404, 409, 410, 413, 422)
-
-
-def _is_running_already(error: PortalError) -> bool:
-    # The answer to an earlier try was lost on its way.
-    names = ("state", "current", "current_state", "current_status", "command_status")
-    return error.status == 409 and any(error.answer.get(name) == "running" for name in names)
+def _outcome(entry: Entry, kind: CommandType, context: Context) -> Optional[Outcome]:
+    try:
+        return kind.execute(entry, context)
+    except CommandCancelledError:
+        log.info("Command %s (%s) is cancelled", entry.command_id, entry.kind)
+        return CANCELLED
+    except CommandRefusedError as refusal:
+        log.warning("Command %s (%s) refused: %s", entry.command_id, entry.kind, refusal)
+        return Outcome("rejected", error=str(refusal))
+    except Exception as error:
+        # A fault in one command must reach its operator and spare the others.
+        log.exception("Command %s (%s) broke", entry.command_id, entry.kind)
+        return Outcome("failed", error=f"{type(error).__name__}: {error}")

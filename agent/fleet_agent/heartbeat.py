@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Optional
 
 from fleet_agent import __version__
+from fleet_agent.clock import rfc3339_now
 from fleet_agent.metrics import MetricsReader, machine_errors
 from fleet_agent.sequence import SequenceCounter, seconds_since_boot
 from fleet_agent.settings import ConfigStore
@@ -55,11 +55,6 @@ class HeartbeatSource:
             },
             "errors": errors,
         }
-
-
-def rfc3339_now() -> str:
-    now = datetime.now(timezone.utc)
-    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def application_version(path: Optional[str]) -> str:

@@ -19,6 +19,10 @@ CONFIRMED = "confirmed"
 # Enough to recognise a command that the portal hands out again long after it was done.
 KEPT_CONFIRMED = 500
 MAX_LINES = 4 * KEPT_CONFIRMED
+# Of the whole file; the oldest confirmed entries go first.
+MAX_BYTES = 4 * 1024 * 1024
+MAX_KEPT_RESULT_BYTES = 8 * 1024
+KEPT_OF_A_REPORT = ("status", "result", "error", "error_code", "failure_class")
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +53,7 @@ class Entry:
             "kind": self.kind,
             "phase": self.phase,
         }
-        if self.phase in (STARTED, WAITING):
+        if self.phase in (ACCEPTED, STARTED, WAITING):
             record.update(arguments=self.arguments, facts=self.facts)
         if self.phase == RESULT:
             record["report"] = self.report
@@ -65,6 +69,7 @@ class Journal:
         self._path = path
         self._entries: dict[tuple[str, int], Entry] = {}
         self._lines = 0
+        self._bytes = 0
         self.trouble: Optional[str] = None
         for record, _ in read_lines(path):
             self._take(record)
@@ -73,12 +78,21 @@ class Journal:
     def get(self, command_id: str, attempt: int) -> Optional[Entry]:
         return self._entries.get((command_id, attempt))
 
-    def success_of(self, command_id: str) -> Optional[Entry]:
-        """Return an attempt of this command that succeeded here, confirmed or not."""
-        for entry in self._entries.values():
-            if entry.command_id == command_id and (entry.report or {}).get("status") == "succeeded":
-                return entry
-        return None
+    def attempts(self, command_id: str) -> list[Entry]:
+        """Return what is known of every attempt at this command, the oldest first."""
+        return [entry for entry in self._entries.values() if entry.command_id == command_id]
+
+    def check(self) -> bool:
+        """Tell whether the disk takes lines again, by writing one when it last did not."""
+        if self.trouble is None:
+            return True
+        try:
+            append_line(self._path, {"check": True})
+        except OSError as error:
+            self.trouble = _trouble(error)
+            return False
+        self.trouble = None
+        return True
 
     def in_phase(self, *phases: str) -> list[Entry]:
         return [entry for entry in self._entries.values() if entry.phase in phases]
@@ -90,15 +104,15 @@ class Journal:
         """
         before, entry.phase = entry.phase, phase
         try:
-            append_line(self._path, entry.as_record())
+            self._bytes += append_line(self._path, entry.as_record())
         except OSError as error:
             entry.phase = before
-            self.trouble = f"command journal cannot be written: {error.strerror}"
+            self.trouble = _trouble(error)
             raise
         self.trouble = None
         self._entries[entry.key] = entry
         self._lines += 1
-        if self._lines > MAX_LINES:
+        if self._lines > MAX_LINES or self._bytes > MAX_BYTES:
             self._compact()
 
     def hold(self, entry: Entry, phase: str) -> None:
@@ -111,7 +125,7 @@ class Journal:
             self._entries[entry.key] = entry
 
     def forget(self, entry: Entry) -> None:
-        """Drop an entry nobody wants to hear about, after the portal withdrew the command."""
+        """End an entry nobody wants to hear about: withdrawn, or gone on with as a new attempt."""
         entry.report = entry.report or {"status": "withdrawn"}
         self.hold(entry, CONFIRMED)
 
@@ -131,17 +145,20 @@ class Journal:
         self._entries[key] = self._entries.pop(key)
 
     def _compact(self) -> None:
+        lines = {key: _line(entry) for key, entry in self._entries.items()}
+        size = sum(len(line) for line in lines.values())
         confirmed = self.in_phase(CONFIRMED)
-        for old in confirmed[: max(0, len(confirmed) - KEPT_CONFIRMED)]:
+        for place, old in enumerate(confirmed):
+            if len(confirmed) - place <= KEPT_CONFIRMED and size <= MAX_BYTES // 2:
+                break
+            size -= len(lines.pop(old.key))
             del self._entries[old.key]
-        lines = [
-            json.dumps(entry.as_record(), separators=(",", ":")) for entry in self._entries.values()
-        ]
-        self._lines = len(lines)
+        # Set in any case: a disk that refuses the rewrite must not be asked at every line.
+        self._lines, self._bytes = len(lines), size
         if not lines and not self._path.exists():
             return
         try:
-            write_atomically(self._path, "".join(f"{line}\n" for line in lines).encode())
+            write_atomically(self._path, b"".join(lines.values()))
         except OSError as error:
             log.warning("The command journal cannot be tidied up: %s", error)
 
@@ -155,8 +172,19 @@ def unconfirmed(path: Path) -> int:
     return sum(phase == RESULT for phase in phases.values())
 
 
+def _trouble(error: OSError) -> str:
+    return f"command journal cannot be written: {error.strerror}"
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry.as_record(), separators=(",", ":")).encode() + b"\n"
+
+
 def _short(report: Optional[dict[str, Any]]) -> Optional[dict[str, Any]]:
     # Output is only needed until the portal has it.
     if report is None:
         return None
-    return {name: report[name] for name in ("status", "result", "error") if name in report}
+    kept = {name: report[name] for name in KEPT_OF_A_REPORT if name in report}
+    if len(json.dumps(kept.get("result"))) > MAX_KEPT_RESULT_BYTES:
+        del kept["result"]
+    return kept

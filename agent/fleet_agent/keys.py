@@ -13,6 +13,7 @@ UNIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,127}")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MAX_SERVICES = 100
+MAX_DRIFT_PATHS = 100
 
 Value = Union[str, int, bool, tuple[str, ...], None]
 
@@ -89,6 +90,18 @@ def _services(text: str) -> tuple[str, ...]:
     if bad or len(names) > MAX_SERVICES:
         raise ValueError
     return names
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    paths = tuple(path.strip() for path in text.split(",") if path.strip())
+    if len(paths) > MAX_DRIFT_PATHS or not all(is_plain_path(path) for path in paths):
+        raise ValueError
+    return paths
+
+
+def is_plain_path(text: str) -> bool:
+    """Tell whether this is an absolute path without steps upwards."""
+    return text.startswith("/") and ".." not in text.split("/") and text.isprintable()
 
 
 _LONG_WORD = "32 to 128 letters, digits, '-' or '_'"
@@ -171,6 +184,27 @@ KEYS: dict[str, Key] = {
             meaning="whether the portal may reboot this machine",
         ),
         Key(
+            "ALLOW_SCRIPTS",
+            _boolean,
+            "true or false",
+            default=False,
+            meaning="whether the portal may run scripts that a pinned key has signed",
+        ),
+        Key(
+            "DRIFT_PATHS",
+            _paths,
+            f"up to {MAX_DRIFT_PATHS} absolute paths separated by commas",
+            (),
+            "files whose changes drift_check reports, beside fleet.conf itself",
+        ),
+        Key(
+            "RECORDINGS_DIR",
+            _path,
+            "an absolute path",
+            None,
+            "directory whose newest files go into a bundle that includes recordings",
+        ),
+        Key(
             "QUEUE_MAX_MB",
             _number(1, 1024),
             "a whole number from 1 to 1024 (megabytes)",
@@ -211,7 +245,7 @@ def read_value(name: str, text: str) -> Any:
     only when it is no secret.
     """
     key = KEYS[name]
-    if not text and key.name != "ALLOWED_SERVICES":
+    if not text and key.name not in ("ALLOWED_SERVICES", "DRIFT_PATHS"):
         return key.default
     try:
         return key.read(text)

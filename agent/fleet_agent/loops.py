@@ -1,4 +1,4 @@
-"""The two loops of a running agent: heartbeats, and commands by long-poll."""
+"""What every loop of a running agent does, and the loop of the heartbeats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Optional
 
 from fleet_agent.contact import ContactRecord
 from fleet_agent.errors import AgentStopping, PortalError
-from fleet_agent.executor import Executor
 from fleet_agent.heartbeat import HeartbeatSource
 from fleet_agent.offline_queue import OfflineQueue
 from fleet_agent.pace import Backoff, between, jittered
@@ -23,10 +22,6 @@ IDLE_S = 60.0
 MIN_PACE_S = 0.5
 MAX_PACE_S = 86_400.0
 FLUSH_CHUNK = 200
-CLAIM_WAIT_S = 25
-CLAIM_MARGIN_S = 10.0
-# An empty answer faster than this was not held open by the portal.
-HELD_S = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -160,7 +155,7 @@ class HeartbeatLoop(Loop):
         self._next_try = time.monotonic() + wait_s
         self._contact.failed(error)
         log.warning(
-            "Heartbeat not delivered: %s%s Next try in %.0f s.", error, _advice(error), wait_s
+            "Heartbeat not delivered: %s%s Next try in %.0f s.", error, advice(error), wait_s
         )
         # A refusal of the content or of the device itself would only be refused again.
         if beat is not None and (error.is_temporary or error.status == 401):
@@ -197,61 +192,14 @@ class HeartbeatLoop(Loop):
         return self._pace_s or jittered(self._store.settings.heartbeat_interval)
 
 
-class CommandLoop(Loop):
-    """Asks for commands, one at a time, and carries them out."""
-
-    name = "command"
-
-    def __init__(self, *, store: ConfigStore, portal: PortalClient) -> None:
-        super().__init__(store=store, portal=portal)
-        self._backoff = Backoff()
-        self.executor: Optional[Executor] = None
-
-    def turn(self) -> float:
-        executor = self.executor
-        if executor is None:
-            return IDLE_S
-        started = time.monotonic()
-        try:
-            executor.check_waiting()
-            executor.report_results()
-            commands = self._claim()
-        except PortalError as error:
-            wait_s = self._backoff.delay_s(error)
-            log.warning(
-                "No commands fetched: %s%s Next try in %.0f s.", error, _advice(error), wait_s
-            )
-            return wait_s
-        self._backoff.reset()
-        for command in commands:
-            executor.handle(command)
-        if commands:
-            return 0.0
-        if time.monotonic() - started >= HELD_S:
-            return between(0.0, 0.5)
-        return jittered(self._store.settings.command_poll_interval)
-
-    def _claim(self) -> list[dict[str, Any]]:
-        # One at a time: the lease of a second would run while the first is carried out.
-        answer = self.portal.call(
-            "POST",
-            self.portal.device_path("commands/claim"),
-            params={"wait": CLAIM_WAIT_S, "max": 1},
-            read_timeout_s=CLAIM_WAIT_S + CLAIM_MARGIN_S,
-        )
-        commands = answer.get("commands")
-        if not isinstance(commands, list):
-            raise PortalError("The portal's answer to a claim holds no list of commands.")
-        return [command for command in commands if isinstance(command, dict)]
-
-
 def _pace(seconds: object) -> Optional[float]:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         return None
     return min(max(float(seconds), MIN_PACE_S), MAX_PACE_S)
 
 
-def _advice(error: PortalError) -> str:
+def advice(error: PortalError) -> str:
+    """Return what a person can do about a refusal; empty when nothing."""
     if error.status == 401:
         return (
             " The portal does not accept this device's token:"

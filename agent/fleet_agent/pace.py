@@ -16,7 +16,7 @@ CAP_S = 120.0
 MIN_S = 0.1
 MAX_RETRY_AFTER_S = 3600.0
 # Nothing but a person can cure these, so asking often helps nobody.
-SLOW_STATUSES = (400, 401, 403, 404, 405, 422)
+SLOW_STATUSES = (400, 401, 403, 404, 405, 422, 501)
 SLOW_RANGE_S = (60.0, CAP_S)
 _RANDOM = random.SystemRandom()
 

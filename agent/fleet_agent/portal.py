@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Optional
 from urllib.parse import quote
 
@@ -77,6 +78,36 @@ class PortalClient:
         except (requests.RequestException, OSError) as error:
             raise PortalError(_no_answer(settings, error)) from None
         return _checked(response.status_code, response.headers, content)
+
+    @contextmanager
+    def events(self, path: str, *, read_timeout_s: float) -> Iterator[Iterator[bytes]]:
+        """Open a stream of server-sent events and give its bytes as they come.
+
+        Raises PortalError when there is none, or when nothing comes for `read_timeout_s`.
+        """
+        settings = self._store.settings
+        try:
+            with self._session.get(
+                f"{settings.fleet_url}{PREFIX}{path}",
+                headers={
+                    "X-Device-Token": str(settings.device_token or ""),
+                    "Accept": "text/event-stream",
+                    # Compression would hold events back until a block is full.
+                    "Accept-Encoding": "identity",
+                },
+                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
+                verify=settings.ca_file or True,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                if response.status_code != 200:
+                    content = _bounded(response, seconds=READ_TIMEOUT_S)
+                    _checked(response.status_code, response.headers, content)
+                if "text/event-stream" not in response.headers.get("Content-Type", ""):
+                    raise PortalError("The portal has no stream of events.", status=501)
+                yield response.iter_content(1)
+        except (requests.RequestException, OSError) as error:
+            raise PortalError(_no_answer(settings, error)) from None
 
 
 def is_reachable(settings: Settings) -> tuple[bool, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from fleet_agent import conffile
+from fleet_agent.drift import AcceptedState
 from fleet_agent.durable import directory_lock, write_atomically
 from fleet_agent.errors import ConfigError
 from fleet_agent.keys import KEYS, read_value
@@ -32,6 +33,9 @@ class Settings:
     state_dir: Optional[str]
     allowed_services: tuple[str, ...]
     allow_reboot: bool
+    allow_scripts: bool
+    drift_paths: tuple[str, ...]
+    recordings_dir: Optional[str]
     queue_max_mb: int
     log_level: str
     ca_file: Optional[str]
@@ -127,9 +131,12 @@ class ConfigStore:
         when it cannot be written.
         """
         with directory_lock(self.path.parent):
-            text = conffile.rewrite(_read(self.path), changes)
+            before = _read(self.path)
+            text = conffile.rewrite(before, changes)
             settings_from_text(text)
             write_atomically(self.path, text.encode())
+            accepted = AcceptedState(self.state_dir)
+            accepted.carry_over(self.path, before=before.encode(), after=text.encode())
         self.refresh()
 
     def text(self) -> str:

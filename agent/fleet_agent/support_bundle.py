@@ -7,13 +7,14 @@ import json
 import re
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fleet_agent import __version__, conffile, processes
-from fleet_agent.heartbeat import rfc3339_now
+from fleet_agent.bundle_parts import add_containers, add_recordings
+from fleet_agent.clock import rfc3339_now
 from fleet_agent.keys import KEYS
-from fleet_agent.metrics import DOCKER_SOCKET
 from fleet_agent.redaction import MARK, remove_secrets
 from fleet_agent.settings import ConfigStore
 
@@ -45,10 +46,17 @@ SYSTEM_PROGRAMS: dict[str, list[str]] = {
 class Collection:
     """A growing archive that never passes its size and notes what it could not take."""
 
-    def __init__(self, archive: tarfile.TarFile, raw: io.BufferedWriter, folder: str) -> None:
+    def __init__(
+        self,
+        archive: tarfile.TarFile,
+        raw: io.BufferedWriter,
+        folder: str,
+        check: Callable[[], None],
+    ) -> None:
         self._archive = archive
         self._raw = raw
         self._folder = folder
+        self._check = check
         self.files: list[dict[str, Any]] = []
         self.notes: list[str] = []
 
@@ -58,6 +66,11 @@ class Collection:
         if len(data) > MAX_FILE_BYTES:
             self.notes.append(f"{name}: only the last {MAX_FILE_BYTES} of {len(data)} bytes")
             data = data[-MAX_FILE_BYTES:]
+        self.add_bytes(name, data)
+
+    def add_bytes(self, name: str, data: bytes) -> None:
+        """Add a file as it is, unless the bundle would grow too large."""
+        self._check()
         if self._raw.tell() + len(data) + RESERVE_BYTES > MAX_BUNDLE_BYTES:
             self.notes.append(
                 f"{name}: left out, the bundle would grow past {MAX_BUNDLE_BYTES} bytes"
@@ -72,7 +85,10 @@ class Collection:
             return
         try:
             done = processes.run(
-                arguments, timeout_s=PROGRAM_TIMEOUT_S, max_output_bytes=MAX_FILE_BYTES
+                arguments,
+                timeout_s=PROGRAM_TIMEOUT_S,
+                max_output_bytes=MAX_FILE_BYTES,
+                check=self._check,
             )
         except OSError as error:
             self.notes.append(f"{name}: {error}")
@@ -102,20 +118,31 @@ class Collection:
 
 
 def write_bundle(
-    path: Path, *, options: dict[str, Any], store: ConfigStore, recent_log: str
+    path: Path,
+    *,
+    options: dict[str, Any],
+    store: ConfigStore,
+    recent_log: str,
+    check: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Write the bundle as a .tar.gz and return the notes of its manifest. Raises OSError."""
+    """Write the bundle as a .tar.gz and return the notes of its manifest.
+
+    `check` is called again and again; what it raises ends the work. Raises OSError.
+    """
     device_id = store.settings.device_id or "device"
     path.touch(mode=0o600)
     with path.open("wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
-        collection = Collection(archive, raw, f"fleet-bundle-{device_id}")
-        _add_system(collection)
+        collection = Collection(archive, raw, f"fleet-bundle-{device_id}", check)
+        if options.get("include_state", True):
+            _add_system(collection)
+        if options.get("include_containers"):
+            add_containers(collection)
         if options.get("include_logs"):
             _add_logs(collection, store.settings.allowed_services, recent_log)
         if options.get("include_config"):
             collection.add("config/fleet.conf", without_secrets(store.text()))
         if options.get("include_recordings"):
-            collection.notes.append("recordings: this agent knows of no recordings")
+            add_recordings(collection, store.settings.recordings_dir)
         collection.close(
             {
                 "device_id": device_id,
@@ -142,10 +169,6 @@ def _add_system(collection: Collection) -> None:
         collection.add_file(f"system/{name.rpartition('/')[2]}.txt", Path(name))
     for name, arguments in SYSTEM_PROGRAMS.items():
         collection.add_program(f"system/{name}.txt", arguments)
-    if DOCKER_SOCKET.exists():
-        collection.add_program("system/docker-ps.txt", ["docker", "ps", "--all"])
-    else:
-        collection.notes.append("system/docker-ps.txt: there is no docker socket")
 
 
 def _add_logs(collection: Collection, services: tuple[str, ...], recent_log: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 TESTS_DIR = Path(__file__).parent
 # The tree is tested, not an installed copy, under every import mode of pytest.
@@ -123,7 +127,7 @@ class Bench:
             boot_id=self.boot_id,
             uptime_s=lambda: self.uptime_s,
             recent_log=lambda: "a line of the log\n",
-            pause=lambda seconds: None,
+            pause=lambda seconds: time.sleep(min(seconds, 0.02)),
         )
         self.executor = Executor(journal=self.journal, context=context)
 
@@ -144,6 +148,46 @@ def make_bench(
     make_store: Callable[..., ConfigStore], portal: PortalDouble
 ) -> Callable[..., Bench]:
     return lambda **extra: Bench(make_store(**extra), portal)
+
+
+class Signer:
+    """Stores scripts in the portal's double as the portal does: one canonical, signed text."""
+
+    def __init__(self, portal: PortalDouble) -> None:
+        self._portal = portal
+        self._key = Ed25519PrivateKey.generate()
+        self.key_id = "key-1"
+        portal.config = {"signing_keys": [self.public()], "organization": "acme"}
+
+    def public(self) -> dict[str, str]:
+        raw = self._key.public_key().public_bytes_raw()
+        return {"key_id": self.key_id, "public_key": base64.b64encode(raw).decode()}
+
+    def store(self, command_id: str, body: str, **fields: Any) -> dict[str, Any]:
+        """Make a script the one the command means; return the payload that orders it."""
+        document = {
+            "arguments_schema": {},
+            "body": body,
+            "interpreter": "sh",
+            "name": "demo",
+            "organization": "acme",
+            "output_bytes": 100_000,
+            "timeout_s": 20,
+            "version": 3,
+            **fields,
+        }
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        self._portal.scripts[command_id] = {
+            "document": text,
+            "signature": base64.b64encode(self._key.sign(text.encode())).decode(),
+            "key_id": self.key_id,
+        }
+        return {"script": "demo", "version": 3, "arguments": {}}
+
+
+@pytest.fixture
+def signer(portal: PortalDouble) -> Signer:
+    return Signer(portal)
 
 
 @pytest.fixture

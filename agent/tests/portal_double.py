@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ DEVICE = "kiosk-7"
 TOKEN = "0123456789abcdef" * 4
 ENROLMENT_TOKEN = "enrolment-secret-0123456789abcdef"
 OPEN = ("queued", "delivered", "running")
-TERMINAL = ("succeeded", "failed", "rejected")
+TERMINAL = ("succeeded", "failed", "rejected", "cancelled")
+MAX_PIECE_CHARS = 16 * 1024
 
 
 def sha256(text: str) -> str:
@@ -66,6 +68,20 @@ class PortalDouble:
         self.commands: dict[str, dict[str, Any]] = {}
         self.patches: list[dict[str, Any]] = []
         self.bundles: list[bytes] = []
+        self.uploads: dict[str, dict[str, Any]] = {}
+        self.takes_parts = True
+        self.outputs: dict[tuple[str, int], list[str]] = {}
+        self.output_times: list[float] = []
+        self.renewals: list[dict[str, Any]] = []
+        self.cancels: set[str] = set()
+        self.scripts: dict[str, dict[str, Any]] = {}
+        self.config: dict[str, Any] = {}
+        self.has_stream = False
+        self.streams_open = 0
+        self.most_streams_open = 0
+        self.bye: Optional[dict[str, Any]] = None
+        self.claims_open = 0
+        self.most_claims_open = 0
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.faults: list[Fault] = []
         self.next_heartbeat_s: Optional[float] = 1.0
@@ -87,7 +103,7 @@ class PortalDouble:
         class Handler(PortalHandler):
             portal = double
 
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        server = Server(("127.0.0.1", self.port), Handler)
         server.daemon_threads = True
         self.port = server.server_address[1]
         self._server = server
@@ -120,6 +136,15 @@ class PortalDouble:
             }
             self.changed.notify_all()
 
+    def cancel(self, command_id: str) -> None:
+        """Ask the device to stop a command."""
+        with self.changed:
+            self.cancels.add(command_id)
+            self.changed.notify_all()
+
+    def output_of(self, command_id: str, attempt: int = 1) -> str:
+        return "".join(self.outputs.get((command_id, attempt), []))
+
     def fail(self, pattern: str, **what: Any) -> Fault:
         fault = Fault(pattern, **what)
         self.faults.append(fault)
@@ -147,6 +172,13 @@ class PortalDouble:
         return dict(self.commands[command_id]["report"] or {})
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A device that dies in the middle of a request is what these tests are about."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class PortalHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     portal: PortalDouble
@@ -157,14 +189,19 @@ class PortalHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_PATCH = do_GET  # noqa: N815 - names given by http.server
+    do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815 - names given by http.server
 
     def _serve(self) -> None:
         portal = self.portal
         if portal.is_closing:
             self._drop()
             return
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            # The device died while it was sending.
+            self._drop()
+            return
         is_json = "json" in self.headers.get("Content-Type", "")
         body = json.loads(raw) if is_json else raw
         parts = urlsplit(self.path)
@@ -178,6 +215,9 @@ class PortalHandler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind == "status":
             answer = problem(fault.status, "fault", "made to fail")
             self._send(answer, fault.headers)
+            return
+        if portal.has_stream and parts.path.endswith("/stream"):
+            self._stream()
             return
         try:
             answer = self._route(parts.path, parse_qs(parts.query), body)
@@ -226,7 +266,12 @@ class PortalHandler(BaseHTTPRequestHandler):
             (r"/api/v1/telemetry/batch", self._batch),
             (r"/api/v1/devices/([^/]+)/commands/claim", self._claim),
             (r"/api/v1/devices/([^/]+)/token/rotate", self._rotate),
+            (r"/api/v1/devices/([^/]+)/config", self._config),
             (r"/api/v1/commands/([^/]+)/bundle", self._bundle),
+            (r"/api/v1/commands/([^/]+)/bundle/parts", self._part),
+            (r"/api/v1/commands/([^/]+)/renew", self._renew),
+            (r"/api/v1/commands/([^/]+)/output", self._output),
+            (r"/api/v1/commands/([^/]+)/script", self._script),
             (r"/api/v1/commands/([^/]+)", self._patch),
         )
         for pattern, handle in routes:
@@ -252,7 +297,7 @@ class PortalHandler(BaseHTTPRequestHandler):
     def _register(self, query: Any, body: Any) -> Answer:
         device_id = body["device_id"]
         portal = self.portal
-        config = {"heartbeat_interval_s": 45, "command_poll_interval_s": 20}
+        config = {"heartbeat_interval_s": 45, "command_poll_interval_s": 20, **portal.config}
         answer = {
             "device_id": device_id,
             "fleet_url": portal.url,
@@ -316,6 +361,17 @@ class PortalHandler(BaseHTTPRequestHandler):
         portal = self.portal
         deadline = time.monotonic() + min(float(query["wait"][0]), portal.max_hold_s)
         with portal.changed:
+            portal.claims_open += 1
+            portal.most_claims_open = max(portal.most_claims_open, portal.claims_open)
+        try:
+            return self._claimed(deadline)
+        finally:
+            with portal.changed:
+                portal.claims_open -= 1
+
+    def _claimed(self, deadline: float) -> Answer:
+        portal = self.portal
+        with portal.changed:
             while not portal.is_closing:
                 for command in portal.commands.values():
                     if command["status"] == "queued":
@@ -351,10 +407,126 @@ class PortalHandler(BaseHTTPRequestHandler):
                 if status in TERMINAL:
                     command["report"] = body
             portal.patches.append({"id": command_id, **body})
-            return Answer(200, {name: command[name] for name in ("id", "type", "status")})
+            shown = {name: command[name] for name in ("id", "type", "status")}
+            return Answer(200, {**shown, "cancel_requested": command_id in portal.cancels})
+
+    def _stream(self) -> None:
+        """Say the present truth, then every change, until the bye or the end of the portal."""
+        portal = self.portal
+        with portal.changed:
+            portal.streams_open += 1
+            portal.most_streams_open = max(portal.most_streams_open, portal.streams_open)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            self._tell_events()
+        except OSError:
+            return
+        finally:
+            with portal.changed:
+                portal.streams_open -= 1
+
+    def _tell_events(self) -> None:
+        portal = self.portal
+        told: set[str] = set()
+        stopped: set[str] = set()
+        self._event("hello", {"server_time": "2026-01-01T00:00:00Z", "pending": 0})
+        while portal.has_stream and not portal.is_closing:
+            with portal.changed:
+                queued = {i for i, c in portal.commands.items() if c["status"] == "queued"}
+                cancels, bye = portal.cancels - stopped, portal.bye
+                if not (queued - told or cancels or bye):
+                    portal.changed.wait(0.2)
+            if queued - told:
+                self._event("command_queued", {"pending": len(queued)})
+            for command_id in cancels:
+                attempt = portal.commands[command_id]["attempt"]
+                self._event("cancel_requested", {"command": command_id, "attempt": attempt})
+            told |= queued
+            stopped |= cancels
+            if bye:
+                portal.bye = None
+                self._event("bye", bye)
+                return
+
+    def _event(self, name: str, data: dict[str, Any]) -> None:
+        text = f": a comment\nid: 1\nevent: {name}\ndata: {json.dumps(data)}\n\n"
+        self.wfile.write(text.encode())
+        self.wfile.flush()
+
+    def _config(self, query: Any, body: Any, device_id: str) -> Answer:
+        self._device(device_id)
+        return Answer(200, {"device_id": device_id, **self.portal.config})
+
+    def _script(self, query: Any, body: Any, command_id: str) -> Answer:
+        self._device()
+        if command_id not in self.portal.scripts:
+            raise problem(404, "not_found", "no script")
+        return Answer(200, self.portal.scripts[command_id])
+
+    def _renew(self, query: Any, body: Any, command_id: str) -> Answer:
+        self._device()
+        portal = self.portal
+        with portal.changed:
+            self._of_this_attempt(command_id, body)
+            portal.renewals.append({"id": command_id, **body})
+            return Answer(200, {"cancel_requested": command_id in portal.cancels})
+
+    def _of_this_attempt(self, command_id: str, body: Any) -> dict[str, Any]:
+        command = self.portal.commands.get(command_id)
+        if command is None:
+            raise problem(404, "not_found", "no such command")
+        if command["attempt"] != body["attempt"] or command["status"] in TERMINAL:
+            raise problem(409, "transition_refused", "not now", command_status=command["status"])
+        return command
+
+    def _output(self, query: Any, body: Any, command_id: str) -> Answer:
+        self._device()
+        portal = self.portal
+        with portal.changed:
+            self._of_this_attempt(command_id, body)
+            pieces = portal.outputs.setdefault((command_id, body["attempt"]), [])
+            if len(body["text"]) > MAX_PIECE_CHARS:
+                raise problem(422, "too_long", "A piece has at most 16 Ki characters.")
+            if body["index"] > len(pieces):
+                raise problem(409, "gap", "A piece is missing.", next_index=len(pieces))
+            if body["index"] == len(pieces):
+                pieces.append(body["text"])
+                portal.output_times.append(time.monotonic())
+            answer = {"next_index": len(pieces), "truncated": False}
+            return Answer(202, {**answer, "cancel_requested": command_id in portal.cancels})
+
+    def _part(self, query: dict[str, list[str]], body: Any, command_id: str) -> Answer:
+        self._device()
+        portal = self.portal
+        if not portal.takes_parts or self.command != "PUT":
+            raise problem(405, "method_not_allowed", "no parts here")
+        with portal.changed:
+            size, digest = int(self.headers["X-Upload-Size"]), self.headers["X-Upload-SHA256"]
+            fresh = {"data": b"", "size": size, "status": "uploading"}
+            upload = portal.uploads.setdefault(command_id, fresh)
+            if int(query["offset"][0]) != len(upload["data"]):
+                raise problem(409, "offset", "not there", received=len(upload["data"]))
+            upload["data"] += body
+            if len(upload["data"]) == size:
+                if hashlib.sha256(upload["data"]).hexdigest() != digest:
+                    del portal.uploads[command_id]
+                    raise problem(422, "checksum", "The checksum does not match.")
+                upload["status"] = "quarantined"
+                portal.bundles.append(upload["data"])
+            return Answer(200, {"received": len(upload["data"]), "id": "bundle-1"})
 
     def _bundle(self, query: Any, body: Any, command_id: str) -> Answer:
         self._device()
+        if self.command == "GET":
+            upload = self.portal.uploads.get(command_id)
+            if upload is None:
+                raise problem(404, "not_found", "no upload")
+            shown = {"size": upload["size"], "status": upload["status"]}
+            return Answer(200, {"received": len(upload["data"]), **shown})
         digest = hashlib.sha256(body).hexdigest()
         if self.headers.get("X-Content-SHA256") != digest:
             raise problem(422, "checksum", "The checksum does not match.")

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
+import time
+
 import pytest
 
 from fleet_agent.errors import PortalError
 from fleet_agent.journal import (
     ACCEPTED,
     KEPT_CONFIRMED,
+    MAX_BYTES,
     RESULT,
     STARTED,
     Entry,
@@ -165,7 +170,7 @@ def test_an_overloaded_portal_keeps_the_results_waiting(bench, portal, counted):
     assert len(bench.journal.in_phase(RESULT)) == 1
 
 
-@pytest.mark.parametrize("kind", ["restart_service", "bundle", "reboot", "update", "unknown"])
+@pytest.mark.parametrize("kind", ["restart_service", "reboot", "update", "unknown"])
 def test_a_command_cut_off_in_the_middle_is_failed_and_not_repeated(bench, counted, kind):
     arguments = {"service": "demo", "delay_seconds": 0}
 
@@ -179,13 +184,71 @@ def test_a_command_cut_off_in_the_middle_is_failed_and_not_repeated(bench, count
 
 
 def test_a_restart_that_systemd_can_prove_has_succeeded(bench, programs):
-    programs("systemctl", "case $1 in show) echo new-id;; is-active) echo active;; esac")
+    programs("systemctl", "echo InvocationID=new-id; echo ActiveState=active")
 
     report = start_without_end(
         bench, arguments={"service": "demo"}, facts={"invocation_id": "old-id"}
     )
 
     assert report["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        ("ActiveState=active\nActiveEnterTimestampMonotonic=2000", "succeeded"),
+        ("ActiveState=active\nActiveEnterTimestampMonotonic=500", "failed"),
+        ("ActiveState=active\nMainPID=SELF", "succeeded"),
+        ("ActiveState=failed\nActiveEnterTimestampMonotonic=2000", "failed"),
+    ],
+)
+def test_without_an_invocation_id_the_time_of_the_start_decides(bench, programs, shown, status):
+    programs("systemctl", f"echo '{shown.replace('SELF', str(os.getpid()))}'")
+
+    report = start_without_end(
+        bench,
+        arguments={"service": "demo"},
+        facts={"boot_id": "boot-one", "monotonic_us": 1000, "wall_s": 1.0},
+    )
+
+    assert report["status"] == status
+
+
+def test_a_unit_that_systemd_still_works_on_is_looked_at_again(bench, portal, programs):
+    programs("systemctl", "echo ActiveState=deactivating")
+    now_us = time.monotonic_ns() // 1000
+    facts = {"boot_id": "boot-one", "monotonic_us": now_us, "invocation_id": "old"}
+
+    start_without_end(bench, arguments={"service": "demo"}, facts=facts)
+    assert portal.status_of("c1") == "running"
+    assert bench.executor.has_waiting()
+    programs("systemctl", "echo InvocationID=new; echo ActiveState=active")
+    bench.executor.check_waiting()
+    bench.executor.report_results()
+
+    assert portal.status_of("c1") == "succeeded"
+
+
+def test_an_interrupted_command_is_not_carried_out_by_a_later_attempt(bench, portal, counted):
+    start_without_end(bench, arguments={"service": "demo"}, facts={"invocation_id": ""})
+
+    report = restart(bench, attempt=2)
+
+    assert (report["status"], report["error_code"]) == ("failed", "interrupted")
+    assert counted() == 0
+
+
+def test_a_reboot_that_waits_for_its_time_is_called_off(make_bench, portal, programs, tmp_path):
+    programs("shutdown", f'echo "$@" >> {tmp_path}/calls')
+    bench = make_bench(ALLOW_REBOOT="true")
+    bench.send("reboot", {"delay_seconds": 600})
+
+    bench.executor.cancel("c1", 1)
+    bench.executor.check_waiting()
+    bench.executor.report_results()
+
+    assert portal.status_of("c1") == "cancelled"
+    assert (tmp_path / "calls").read_text() == "-r +10\n-c\n"
 
 
 @pytest.mark.parametrize(("value", "status"), [("30", "succeeded"), ("31", "failed")])
@@ -199,30 +262,62 @@ def test_a_config_change_cut_off_is_judged_by_the_file(make_bench, value, status
     assert report["status"] == status
 
 
-def test_a_command_accepted_but_not_begun_is_given_back(bench, portal):
+@pytest.mark.parametrize("state", ["delivered", "running"])
+def test_a_command_accepted_but_not_begun_is_begun_after_the_restart(bench, portal, counted, state):
+    portal.queue("c1", "restart_service", {})
+    portal.commands["c1"]["status"] = state
+    bench.journal.write(Entry("c1", 1, "restart_service", arguments={"service": "demo"}), ACCEPTED)
+
+    bench.restart()
+    bench.executor.recover()
+
+    assert portal.status_of("c1") == "succeeded"
+    assert counted() == 1
+
+
+def test_a_command_accepted_but_withdrawn_meanwhile_is_not_begun(bench, portal, counted):
+    portal.queue("c1", "restart_service", {}, attempt=2)
+    bench.journal.write(Entry("c1", 1, "restart_service", arguments={"service": "demo"}), ACCEPTED)
+
+    bench.restart()
+    bench.executor.recover()
+
+    assert portal.patches == []
+    assert counted() == 0
+
+
+def test_a_command_accepted_by_an_older_agent_fails_without_stopping_the_others(bench, portal):
     portal.queue("c1", "reboot", {})
     portal.commands["c1"]["status"] = "running"
     bench.journal.write(Entry("c1", 1, "reboot"), ACCEPTED)
 
     bench.restart()
     bench.executor.recover()
-    bench.executor.report_results()
 
-    assert "nothing was done" in portal.report_of("c1")["error"]
+    assert portal.report_of("c1")["error_code"] == "not_started"
 
 
-def test_nothing_is_begun_when_the_journal_cannot_be_written(bench, counted, monkeypatch):
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_nothing_is_begun_when_the_journal_cannot_be_written(
+    bench, portal, counted, monkeypatch, code
+):
     def full(handle):
-        raise OSError(28, "No space left on device")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("fleet_agent.durable.os.fsync", full)
 
-    report = restart(bench)
+    restart(bench)
 
     assert counted() == 0
-    assert report["status"] == "failed"
-    assert "No space left" in report["error"]
-    assert bench.journal.trouble
+    # Not a word, so that the lease brings the command back when there is room again.
+    assert portal.patches == []
+    assert portal.status_of("c1") == "delivered"
+    assert os.strerror(code) in bench.journal.trouble
+    assert not bench.executor.can_begin()
+
+    monkeypatch.undo()
+    assert bench.executor.can_begin()
+    assert bench.journal.trouble is None
 
 
 def test_a_fault_in_one_command_reaches_its_operator(bench, counted, monkeypatch):
@@ -267,3 +362,16 @@ def test_the_journal_stays_small_and_forgets_no_open_command(tmp_path):
     assert again.get("open", 1) is not None
     assert again.get(f"c{2 * KEPT_CONFIRMED - 1}", 1) is not None
     assert len(again.in_phase("confirmed")) <= KEPT_CONFIRMED
+
+
+def test_large_results_do_not_make_the_journal_large(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for number in range(300):
+        report = {"status": "succeeded", "result": {"x": "y" * 50_000}, "output": "z" * 50_000}
+        entry = Entry(f"c{number}", 1, "config", report=report)
+        journal.hold(entry, RESULT)
+        journal.hold(entry, "confirmed")
+
+    assert path.stat().st_size < MAX_BYTES + 200_000
+    assert Journal(path).get("c299", 1).report == {"status": "succeeded"}

@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Optional
 
 from fleet_agent import conffile
 from fleet_agent.commands.base import (
-    INTERRUPTED,
+    RESUME,
     CommandRefusedError,
     CommandType,
     Context,
     Outcome,
+    interrupted,
 )
 from fleet_agent.errors import ConfigError
 from fleet_agent.journal import Entry
@@ -49,7 +50,11 @@ class Config(CommandType):
         changes = entry.arguments.get("changes") or {}
         if changes and all(values.get(key) == text for key, text in changes.items()):
             return _changed(entry)
-        return Outcome("failed", error=INTERRUPTED)
+        old = entry.facts.get("old") or {}
+        if old and all(values.get(key) == old.get(key) for key in changes):
+            # The file is replaced in one step, so the change has not been made.
+            return RESUME
+        return interrupted("fleet.conf holds neither the old nor the new values")
 
 
 def _problems(name: str, text: object) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Optional
 
 from fleet_agent import processes
 from fleet_agent.commands.base import (
-    INTERRUPTED,
     CommandRefusedError,
     CommandType,
     Context,
     Outcome,
+    interrupted,
 )
 from fleet_agent.journal import WAITING, Entry
 
@@ -69,13 +69,21 @@ class Reboot(CommandType):
                 "succeeded", result={"boot_id_before": before, "boot_id_after": context.boot_id}
             )
         if entry.phase != WAITING and not SCHEDULED.exists():
-            return Outcome("failed", error=INTERRUPTED)
+            return interrupted("the machine has not been rebooted")
         if context.uptime_s() <= entry.facts.get("due_uptime_s", 0) + GRACE_S:
             return None
         return Outcome(
             "failed",
             error=f"The reboot was ordered, but {GRACE_S} s after its time it had not come.",
         )
+
+    def cancel(self, entry: Entry, context: Context) -> Optional[Outcome]:
+        if not processes.is_present("shutdown"):
+            return None
+        done = processes.run(["shutdown", "-c"], timeout_s=COMMAND_TIMEOUT_S)
+        if not done.succeeded:
+            return None
+        return Outcome("cancelled", error="The reboot was called off.", output=done.output)
 
 
 def _minutes(seconds: int) -> int:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar, Optional
 
 from fleet_agent import processes
 from fleet_agent.commands.base import (
-    INTERRUPTED,
     CommandRefusedError,
     CommandType,
     Context,
     Outcome,
+    interrupted,
 )
 from fleet_agent.journal import Entry
 from fleet_agent.keys import UNIT_NAME
+from fleet_agent.unit_facts import UnitFacts, asked, unit_facts
 
 RESTART_TIMEOUT_S = 90.0
-QUERY_TIMEOUT_S = 10.0
 # What systemctl says in a container or under another init.
 NO_SYSTEMD = ("not been booted with systemd", "Failed to connect to bus")
 _SUFFIXES = (".service", ".socket", ".timer", ".target", ".path", ".mount")
@@ -40,7 +41,12 @@ class RestartService(CommandType):
         return {"service": service}
 
     def facts(self, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
-        return {"invocation_id": _property(arguments["service"], "InvocationID")}
+        return {
+            "invocation_id": unit_facts(arguments["service"]).invocation_id,
+            "boot_id": context.boot_id,
+            "monotonic_us": time.monotonic_ns() // 1000,
+            "wall_s": time.time(),
+        }
 
     def execute(self, entry: Entry, context: Context) -> Optional[Outcome]:
         service = entry.arguments["service"]
@@ -66,18 +72,32 @@ class RestartService(CommandType):
         return Outcome("succeeded", result=result, output=output)
 
     def probe(self, entry: Entry, context: Context) -> Optional[Outcome]:
-        # systemd gives every start of a unit its own id, so another id proves the restart:
-        # needed above all when the agent was told to restart itself.
+        # Needed above all when the agent was told to restart itself.
         service = str(entry.arguments.get("service", ""))
-        before = entry.facts.get("invocation_id")
-        after = _property(service, "InvocationID") if before else ""
-        if after and after != before and _active_state(service) == "active":
+        unit = unit_facts(service)
+        started_us = int(entry.facts.get("monotonic_us") or 0)
+        waited_s = (time.monotonic_ns() // 1000 - started_us) / 1_000_000
+        is_same_boot = entry.facts.get("boot_id") == context.boot_id
+        if unit.is_changing and is_same_boot and waited_s < RESTART_TIMEOUT_S:
+            return None
+        if unit.is_active and _was_started_since(unit, entry.facts, is_same_boot=is_same_boot):
             return Outcome(
                 "succeeded",
                 result={"service": service, "method": "systemctl", "active_state": "active"},
-                output="The agent was restarted meanwhile; the unit has a new invocation id.",
+                output="The agent was restarted meanwhile; the unit was started after the order.",
             )
-        return Outcome("failed", error=INTERRUPTED)
+        return interrupted(f"{service} does not look restarted since")
+
+
+def _was_started_since(unit: UnitFacts, before: dict[str, Any], *, is_same_boot: bool) -> bool:
+    # systemd gives every start of a unit its own id; older ones have none.
+    known = before.get("invocation_id")
+    if known and unit.invocation_id:
+        return bool(unit.invocation_id != known)
+    if is_same_boot and unit.active_since_us:
+        return bool(unit.active_since_us > before.get("monotonic_us", 0))
+    started_s = unit.main_started_s()
+    return started_s is not None and bool(started_s > before.get("wall_s", started_s))
 
 
 def _unit(name: str) -> str:
@@ -97,19 +117,5 @@ def _restart(service: str) -> Optional[processes.Finished]:
 
 
 def _active_state(service: str) -> str:
-    return _asked(["systemctl", "is-active", "--", service])
-
-
-def _property(service: str, name: str) -> str:
-    return _asked(["systemctl", "show", "--property", name, "--value", "--", service])
-
-
-def _asked(arguments: list[str]) -> str:
-    if not processes.is_present("systemctl"):
-        return ""
-    try:
-        asked = processes.run(arguments, timeout_s=QUERY_TIMEOUT_S)
-    except OSError:
-        return ""
-    lines = asked.output.strip().splitlines()
+    lines = asked(["systemctl", "is-active", "--", service])
     return lines[0] if len(lines) == 1 else ""
