@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 PROJECT = Path(__file__).resolve().parents[2]
 START_PATIENCE_S = 30.0
 _UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level", "warning"]
+_PORTAL = ["fleetsite.asgi:application", "--http", "fleetsite.asgi:GatewayProtocol"]
 
 
 @dataclass
@@ -65,7 +66,7 @@ def contenders(environ: dict[str, str]) -> list[Contender]:
     return [
         Contender(
             name="fleet portal",
-            command=[*_UVICORN, "fleetsite.asgi:application", "--port", "{port}"],
+            command=[*_UVICORN, *_PORTAL, "--port", "{port}"],
             environ={**environ, "LOG_LEVEL": "WARNING"},
         ),
         Contender(

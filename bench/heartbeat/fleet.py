@@ -45,8 +45,9 @@ def seed(url: str, devices: int) -> None:
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO accounts_organization (id, name, slug, is_active, allow_self_enrollment,"
-            " heartbeat_interval_s, command_poll_interval_s, heartbeat_retention_days, created_at)"
-            " VALUES (%s, 'Bench', 'bench', true, false, 60, 30, 30, now())",
+            " heartbeat_interval_s, command_poll_interval_s, heartbeat_retention_days,"
+            " bundle_retention_days, bundle_quota_mb, created_at)"
+            " VALUES (%s, 'Bench', 'bench', true, false, 60, 30, 30, 30, 100, now())",
             [ORGANIZATION],
         )
         cursor.execute(

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.urls import path
 from django.utils import timezone
 
-application = get_wsgi_application()
 settings.ROOT_URLCONF = __name__
 settings.MIDDLEWARE = []
+application = get_wsgi_application()
 
 from rest_framework import serializers  # noqa: E402 - Django has to be set up first
 from rest_framework.exceptions import AuthenticationFailed, NotFound  # noqa: E402

@@ -1,0 +1,1 @@
+"""How well and how fast secrets are taken out of support bundles."""
