@@ -1,7 +1,8 @@
 # The two commands: `make up` and `make test`. Settings come from the environment or the command
 # line: `PORT=9000 make up` and `make up PORT=9000` are the same.
 .DEFAULT_GOAL := help
-.PHONY: help up test check checks bench bench-heartbeat clean venv venv-dev
+.PHONY: help up test check checks clean venv venv-dev bench bench-heartbeat bench-claims bench-longpoll
+.PHONY: bench-redaction chaos chaos-portal chaos-agent
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -34,11 +35,28 @@ checks:
 	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: bench-heartbeat ## Run every measurement
+bench: bench-heartbeat bench-claims bench-longpoll bench-redaction ## Run every measurement
 
 bench-heartbeat: venv ## Measure heartbeats per second beside its peers
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
 	@exec $(PY) -m bench.heartbeat $(ARGS)
+
+bench-claims: venv ## Measure claims per second, and from queued to started by stream
+	@exec $(PY) -m bench.claims $(ARGS)
+
+bench-longpoll: venv ## Measure what 10,000 waiting devices cost one gateway (ARGS="--polls 1000")
+	@exec $(PY) -m bench.longpoll $(ARGS)
+
+bench-redaction: venv ## Measure how well and how fast secrets are taken out of bundles
+	@exec $(PY) -m bench.redaction
+
+chaos: chaos-portal chaos-agent ## Break things on purpose and count what is lost or doubled
+
+chaos-portal: venv ## Kill worker, web, gateway, PostgreSQL and Redis under load (ARGS="web redis")
+	@exec $(PY) -m bench.chaos $(ARGS)
+
+chaos-agent: venv-dev ## Kill the agent at every system call of a command's life (ARGS="--every 10")
+	@exec $(PY) -m bench.agent_crash $(ARGS)
 
 clean: ## Remove what was built and installed; the data in var/ stays
 	@rm -rf .venv .venv.lock .test-servers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

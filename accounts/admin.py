@@ -52,17 +52,20 @@ class OrganizationAdmin(TenantModelAdmin):
 
     rights: ClassVar[dict[str, Action]] = {
         "view": Action.ORGANIZATION_READ,
+        "add": Action.ORGANIZATION_CREATE,
         "change": Action.ORGANIZATION_UPDATE,
     }
     list_display = ["name", "slug", "is_active", "created_at"]
     search_fields = ["name", "slug"]
     ordering = ["name"]
-    readonly_fields = ["slug", "created_at"]
     labels: ClassVar[dict[str, str]] = {
         "allow_self_enrollment": "Self-enrolment",
         "heartbeat_interval_s": "Heartbeat every (s)",
         "command_poll_interval_s": "Look for commands every (s)",
         "heartbeat_retention_days": "Keep heartbeats for (days)",
+        "batch_approval_above": "Second person above (devices)",
+        "bundle_retention_days": "Keep support bundles for (days)",
+        "bundle_quota_mb": "Room for support bundles (MB)",
     }
     fieldsets = [
         (None, {"fields": ["name", "slug"]}),
@@ -77,7 +80,28 @@ class OrganizationAdmin(TenantModelAdmin):
                 ]
             },
         ),
+        ("Batches", {"fields": ["batch_approval_above"]}),
+        ("Support bundles", {"fields": ["bundle_retention_days", "bundle_quota_mb"]}),
     ]
+
+    def has_add_permission(self, request: HttpRequest, *_args: Any) -> bool:
+        """Let owners of the installation in, wherever they act."""
+        return principal_of(request).may(Action.ORGANIZATION_CREATE)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A new organisation needs a name and a slug; the rest has defaults."""
+        return self.fieldsets if obj else self.fieldsets[:1]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """A slug stays: programs name the organisation by it."""
+        return ["slug", "created_at"] if obj else []
+
+    def service_create(
+        self, request: HttpRequest, obj: Organization, entered: dict[str, Any]
+    ) -> Organization:
+        return services.organization_create(
+            name=entered["name"], slug=entered["slug"], actor=principal_of(request)
+        )
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -229,17 +253,15 @@ class MembershipAdmin(TenantModelAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show a new person's first password; a known person has theirs."""
-        password = getattr(obj, SECRET, None)
-        if password is None:
-            answer: HttpResponse = super().response_add(request, obj, post_url_continue)
-            return answer
+        """Show the first password; a person with an account has theirs."""
+        password = getattr(obj, SECRET)
         email = request.POST.get("email", "")
         return show_once(
             self,
             request,
             title="First password",
-            lead=f"Give {email} this password. They can change it after signing in.",
+            lead=f"Give {email} this password, and let them change it after signing in. Somebody"
+            " who has an account already signs in with the password they have.",
             secret=password,
         )
 

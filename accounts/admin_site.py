@@ -208,6 +208,18 @@ class VisibleAutocompleteFilter(AutocompleteSelectFilter):
     form_class = VisibleAutocompleteForm
 
 
+def _refused(form: Any, refusal: DomainError) -> Any:
+    """Return a form that never is valid: the sentence of the refusal stands above its fields."""
+
+    class Refused(form):
+        def clean(self) -> Any:
+            cleaned = super().clean()
+            self.add_error(None, refusal.message)
+            return cleaned
+
+    return Refused
+
+
 class TenantModelAdmin(ModelAdmin):
     """Base of every admin class of the portal.
 
@@ -309,12 +321,20 @@ class TenantModelAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show or save the form; a refusal undoes everything and becomes a message."""
+        """Show or save the form; a refusal undoes everything and stands in the form as typed."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except DomainError as refusal:
-            self.message_user(request, refusal.message, messages.ERROR)
-            return redirect(request.get_full_path())
+            request.refusal = refusal  # type: ignore[attr-defined]
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return the form; after a refusal one that says it."""
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        refusal: DomainError | None = getattr(request, "refusal", None)
+        return form if refusal is None else _refused(form, refusal)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

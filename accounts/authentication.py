@@ -1,5 +1,6 @@
 """How a request says who is asking; devices have their own way in `devices.authentication`."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -68,8 +69,15 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
         # To the minute is enough, and spares the row a write per request.
         if key.last_used_at is None or (now - key.last_used_at).total_seconds() > 60:
-            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+            _note_use(key, now)
         return api_key_principal(key), key
+
+
+def _note_use(key: ApiKey, now: datetime) -> None:
+    """Write when the key was used, unless another request writes it: nobody waits for this."""
+    free = ApiKey.objects.filter(pk=key.pk).select_for_update(skip_locked=True)
+    if free.values_list("pk", flat=True).first():
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 class SessionPrincipalAuthentication(SessionAuthentication):

@@ -4,17 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 
 from accounts.policy import Role
 from accounts.tenancy import TenantQuerySet
+from audit import services as audit
 from common import limits
 from common.ids import uuid7
 
 if TYPE_CHECKING:
     from accounts.principals import Principal
+
+
+SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$")
 
 
 class OrganizationQuerySet(models.QuerySet["Organization"]):
@@ -39,7 +43,7 @@ class Organization(models.Model):
     slug = models.CharField(
         max_length=limits.SLUG_CHARS,
         unique=True,
-        validators=[RegexValidator(r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$")],
+        validators=[SLUG],
         help_text="Names the organisation in X-Organization: lower-case letters, digits, hyphens.",
     )
     is_active = models.BooleanField(default=True)
@@ -60,6 +64,17 @@ class Organization(models.Model):
     )
     heartbeat_retention_days = models.PositiveIntegerField(
         default=30, validators=[MinValueValidator(1), MaxValueValidator(3_650)]
+    )
+    batch_approval_above = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="A batch for more devices than this needs a second person. Empty: none does.",
+    )
+    bundle_retention_days = models.PositiveIntegerField(
+        default=30, validators=[MinValueValidator(1), MaxValueValidator(3_650)]
+    )
+    bundle_quota_mb = models.PositiveIntegerField(
+        default=5_000, help_text="Megabytes of support bundles kept; over it the oldest go."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -96,8 +111,11 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Make a person who owns the installation."""
-        return self.create_user(email, password, is_superuser=True, **fields)
+        """Make a person who owns the installation; the log says that there is one more."""
+        with transaction.atomic(using=self._db):
+            user = self.create_user(email, password, is_superuser=True, **fields)
+            audit.record(actor=None, organization=None, action="user.own", target=user)
+        return user
 
 
 class UserQuerySet(models.QuerySet["User"]):

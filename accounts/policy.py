@@ -20,6 +20,7 @@ DEVICE = "device"
 class Action(StrEnum):
     """What can be done, noun first."""
 
+    ORGANIZATION_CREATE = "organization.create"
     ORGANIZATION_READ = "organization.read"
     ORGANIZATION_UPDATE = "organization.update"
     USER_READ = "user.read"
@@ -39,9 +40,15 @@ class Action(StrEnum):
     GROUP_MANAGE = "group.manage"
 
     COMMAND_READ = "command.read"
+    COMMAND_INSPECT = "command.inspect"
     COMMAND_CREATE = "command.create"
     COMMAND_CANCEL = "command.cancel"
     COMMAND_REPORT = "command.report"
+    BATCH_APPROVE = "batch.approve"
+    SCRIPT_READ = "script.read"
+    SCRIPT_MANAGE = "script.manage"
+    TEMPLATE_READ = "template.read"
+    TEMPLATE_MANAGE = "template.manage"
     BUNDLE_READ = "bundle.read"
 
     AUDIT_READ = "audit.read"
@@ -53,8 +60,12 @@ _OPERATE = frozenset({Role.OPERATOR, Role.ADMIN})
 _ADMIN = frozenset({Role.ADMIN})
 _DEVICE = frozenset({DEVICE})
 
+# What belongs to no role: owners of the installation do it.
+OWNERS = frozenset({Action.ORGANIZATION_CREATE})
+
 # An action that is not here is allowed to nobody.
 POLICY: dict[Action, frozenset[str]] = {
+    Action.ORGANIZATION_CREATE: frozenset(),
     Action.ORGANIZATION_READ: _ALL,
     Action.ORGANIZATION_UPDATE: _ADMIN,
     Action.USER_READ: _ADMIN,
@@ -72,9 +83,15 @@ POLICY: dict[Action, frozenset[str]] = {
     Action.GROUP_READ: _ALL,
     Action.GROUP_MANAGE: _ADMIN,
     Action.COMMAND_READ: _ALL | _DEVICE,
+    Action.COMMAND_INSPECT: _ALL,
     Action.COMMAND_CREATE: _OPERATE,
     Action.COMMAND_CANCEL: _OPERATE,
     Action.COMMAND_REPORT: _DEVICE,
+    Action.BATCH_APPROVE: _OPERATE,
+    Action.SCRIPT_READ: _ALL,
+    Action.SCRIPT_MANAGE: _ADMIN,
+    Action.TEMPLATE_READ: _ALL,
+    Action.TEMPLATE_MANAGE: _OPERATE,
     Action.BUNDLE_READ: _OPERATE,
     Action.AUDIT_READ: _OPERATE,
     Action.SYSTEM_READ: _ALL,

@@ -60,7 +60,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = "audit entry"
-        verbose_name_plural = "audit log"
+        verbose_name_plural = "audit entries"
         constraints = [
             models.UniqueConstraint(fields=["organization_id", "seq"], name="audit_entry_seq"),
         ]

@@ -24,3 +24,8 @@ def recent_failures(*, principal: Principal, now: datetime, limit: int = 8) -> l
         status__in=bad, finished_at__gte=now - timedelta(days=7)
     )
     return list(commands.select_related("device").order_by("-finished_at")[:limit])
+
+
+def repeats_of(*, command: Command, limit: int) -> list[Command]:
+    """Return the newest commands that try this one again; they are for the same device."""
+    return list(Command.objects.filter(retry_of=command).order_by("-pk")[:limit])

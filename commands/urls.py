@@ -1,13 +1,40 @@
 from django.urls import path
 
-from commands.api import views
+from commands.api import batches, bundles, library, pushing, views
 
 urlpatterns = [
-    path("commands", views.Commands.as_view(), name="commands"),
-    path("commands/batch", views.CommandBatch.as_view(), name="commands-batch"),
+    path("batches", batches.Batches.as_view(), name="batches"),
+    path("batches/preview", batches.BatchPreview.as_view(), name="batches-preview"),
+    path("batches/<uuid:pk>", batches.Batch.as_view(), name="batch"),
+    path("batches/<uuid:pk>/targets", batches.BatchTargets.as_view(), name="batch-targets"),
+    path("batches/<uuid:pk>/start", batches.StartBatch.as_view(), name="batch-start"),
+    path("batches/<uuid:pk>/approve", batches.ApproveBatch.as_view(), name="batch-approve"),
+    path("batches/<uuid:pk>/pause", batches.PauseBatch.as_view(), name="batch-pause"),
+    path("batches/<uuid:pk>/resume", batches.ResumeBatch.as_view(), name="batch-resume"),
+    path("batches/<uuid:pk>/cancel", batches.CancelBatch.as_view(), name="batch-cancel"),
+    path("batches/<uuid:pk>/retry-failed", batches.RetryFailed.as_view(), name="batch-retry"),
+    path("commands", pushing.Commands.as_view(), name="commands"),
+    path("commands/batch", pushing.CommandPush.as_view(), name="commands-batch"),
     path("commands/<uuid:pk>/status", views.CommandStatusView.as_view(), name="command-status"),
     path("commands/<uuid:pk>/cancel", views.CancelCommand.as_view(), name="command-cancel"),
     path("commands/<uuid:pk>/retry", views.RetryCommand.as_view(), name="command-retry"),
-    path("bundles", views.Bundles.as_view(), name="bundles"),
-    path("bundles/<uuid:pk>/download", views.BundleDownload.as_view(), name="bundle-download"),
+    path("commands/<uuid:pk>/release", views.ReleaseCommand.as_view(), name="command-release"),
+    path("commands/<uuid:pk>/timeline", views.CommandTimeline.as_view(), name="command-timeline"),
+    path("commands/<uuid:pk>/why", views.CommandWhy.as_view(), name="command-why"),
+    path("bundles", bundles.Bundles.as_view(), name="bundles"),
+    path("bundles/<uuid:pk>", bundles.Bundle.as_view(), name="bundle"),
+    path("bundles/<uuid:pk>/files", bundles.BundleFiles.as_view(), name="bundle-files"),
+    path("bundles/<uuid:pk>/search", bundles.BundleSearch.as_view(), name="bundle-search"),
+    path("bundles/<uuid:pk>/compare", bundles.BundleCompare.as_view(), name="bundle-compare"),
+    path("bundles/<uuid:pk>/download", bundles.BundleDownload.as_view(), name="bundle-download"),
+    path("scripts", library.Scripts.as_view(), name="scripts"),
+    path("scripts/<slug:name>", library.ScriptDetail.as_view(), name="script"),
+    path("scripts/<slug:name>/versions", library.ScriptVersions.as_view(), name="script-versions"),
+    path("scripts/<slug:name>/withdraw", library.WithdrawScript.as_view(), name="script-withdraw"),
+    path("command-templates", library.CommandTemplates.as_view(), name="command-templates"),
+    path(
+        "command-templates/<uuid:pk>",
+        library.CommandTemplateDetail.as_view(),
+        name="command-template",
+    ),
 ]

@@ -37,6 +37,11 @@ def fetch_all(statement: str, parameters: Parameters = ()) -> list[tuple[Any, ..
         return list(cursor.fetchall())
 
 
+def is_undone() -> bool:
+    """Say whether the transaction will be rolled back whatever happens."""
+    return bool(connection.needs_rollback)
+
+
 def only_one_runs(name: str) -> bool:
     """Take the transaction's advisory lock `name`; false when another transaction holds it.
 

@@ -34,6 +34,11 @@ def _mask(name: str, value: Any) -> Any:
     return value
 
 
+def masked(value: Any) -> Any:
+    """Return a JSON value with every secret in it masked."""
+    return _mask("", value)
+
+
 def mask_secrets(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:

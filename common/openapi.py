@@ -1,6 +1,12 @@
-"""Adds to every operation of the schema the refusals it shares with all others."""
+"""What the operations of the schema share: refusals, and the key against acting twice."""
 
 from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+
+from common import limits
+from common.idempotency import HEADER, KEPT, REPLAYED
 
 PROBLEM = {
     "type": "object",
@@ -32,7 +38,34 @@ _MEANING = {
     "429": "Too many attempts; `Retry-After` says when to come back.",
     "503": "Overloaded or not ready; `Retry-After` says when to come back.",
 }
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    name=HEADER,
+    location=OpenApiParameter.HEADER,
+    type={
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.IDEMPOTENCY_KEY_CHARS,
+        "pattern": "^[ -~]+$",
+    },
+    description=(
+        "Makes it safe to send the request again: the same request with the same key is performed"
+        f" once, and its answer is given again with `{REPLAYED}: true` for"
+        f" {int(KEPT.total_seconds()) // 3600} hours. Another request with the key gets 422"
+        " `idempotency_key_reused`; while the first one runs, 409 with `Retry-After`. Keys of"
+        " devices are passed over: what they send has natural keys."
+    ),
+)
 _METHODS = {"get", "put", "post", "patch", "delete"}
+
+
+class PortalSchema(AutoSchema):
+    """Documents the header `Idempotency-Key` where the view takes it."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """Add the header to the view's own parameters."""
+        takes_key = getattr(self.view, "takes_idempotency_key", None)
+        own: list[Any] = super().get_override_parameters()
+        return [*own, _IDEMPOTENCY_KEY] if takes_key and takes_key(self.method) else own
 
 
 def add_problems(result: dict[str, Any], **_context: Any) -> dict[str, Any]:

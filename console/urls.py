@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from console.views import add_device, agent, device, device_verbs, organization, system
+from console.views import add_device, agent, bundle, device, device_verbs, organization, system
 
 app_name = "console"
 wrap = admin.site.admin_view
@@ -26,5 +26,11 @@ urlpatterns = [
     ),
     path("console/devices/<uuid:pk>/events", wrap(device.events), name="device-events"),
     path("console/devices/<uuid:pk>/audit", wrap(device.audit), name="device-audit"),
+    path("console/devices/<uuid:pk>/bundles", wrap(bundle.of_device), name="device-bundles"),
+    path("console/bundles/<uuid:pk>", wrap(bundle.overview), name="bundle"),
+    path("console/bundles/<uuid:pk>/file", wrap(bundle.file), name="bundle-file"),
+    path("console/bundles/<uuid:pk>/search", wrap(bundle.search), name="bundle-search"),
+    path("console/bundles/<uuid:pk>/redactions", wrap(bundle.redactions), name="bundle-redactions"),
+    path("console/bundles/<uuid:pk>/compare", wrap(bundle.compare), name="bundle-compare"),
     path("console/devices/<uuid:pk>/do/<slug:verb>", wrap(device_verbs.act), name="device-act"),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Count
 
 from accounts.principals import Principal
+from common import signing
 from common.db import fetch_all
 from devices.models import Device, DeviceState
 
@@ -26,6 +27,7 @@ def device_config(device: Device) -> dict[str, Any]:
     organization = device.organization
     return {
         "device_id": device.device_id,
+        "organization": organization.slug,
         "name": device.name,
         "lifecycle": device.lifecycle,
         "role": device.role,
@@ -44,6 +46,7 @@ def device_config(device: Device) -> dict[str, Any]:
         "update_enabled": device.update_enabled,
         "safe_mode": device.safe_mode,
         "metadata": device.metadata,
+        "signing_keys": signing.public_keys(),
     }
 
 

@@ -1,12 +1,23 @@
-"""The gateway process: the hot device paths, and Django behind them."""
+"""The gateway process: the hot device paths, and Django behind them.
+
+`uvicorn fleetsite.asgi:application --http fleetsite.asgi:GatewayProtocol`; without the protocol
+everything works too, only heartbeats cost more.
+"""
 
 import os
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetsite.settings")
+# Behind ASGI every request has a thread of its own: connections kept per thread would pile up
+# until PostgreSQL has none left.
+os.environ.setdefault("DATABASE_POOL", "1")
 django = get_asgi_application()
 
-from gateway.application import Gateway  # noqa: E402 - the rooms can be imported from here on
+# The rooms can be imported from here on.
+from gateway.application import Gateway  # noqa: E402
+from gateway.protocol import GatewayProtocol  # noqa: E402
+
+__all__ = ["GatewayProtocol", "application"]
 
 application = Gateway(django)

@@ -85,11 +85,20 @@ NAVIGATION = [
     _group(
         "Commands",
         _item("Commands", "terminal", "admin:commands_command_changelist", _may("command.read")),
+        _item("Batches", "stacks", "admin:commands_commandbatch_changelist", _may("command.read")),
+        _item("Scripts", "code", "admin:commands_script_changelist", _may("script.read")),
+        _item(
+            "Templates",
+            "bookmark",
+            "admin:commands_commandtemplate_changelist",
+            _may("template.read"),
+        ),
         _item(
             "Support bundles",
             "folder_zip",
             "admin:commands_supportbundle_changelist",
             _may("bundle.read"),
+            active=_under("/admin/commands/supportbundle/", "/console/bundles/"),
         ),
     ),
     _group(

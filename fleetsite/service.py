@@ -11,7 +11,6 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -19,8 +18,9 @@ from rest_framework.response import Response
 
 from accounts.api.base import PortalView
 from accounts.policy import Action
-from commands.api.views import PROTOCOLS
-from commands.selectors import status_counts
+from commands import transports
+from commands.models import ENDED
+from commands.selectors import recent_failures, status_counts
 from common import clock
 from devices.selectors import health_counts
 from devices.services.upkeep import pulse_age
@@ -99,20 +99,34 @@ class Status(PortalView):
                 "checks": serializers.DictField(child=serializers.BooleanField()),
                 "protocols": serializers.ListField(child=serializers.CharField()),
                 "server_time": serializers.DateTimeField(),
+                "kafka_connected": serializers.BooleanField(),
+                "commands_processed": serializers.IntegerField(),
+                "last_error": serializers.CharField(allow_null=True),
             },
         ),
     )
     def get(self, _request: Request) -> Response:
-        """Return version, readiness of each part, and the command transports at hand."""
+        """Return version, readiness of each part, and the command transports at hand.
+
+        `commands_processed` counts the organisation's commands that have ended; `last_error` is
+        what the last one that ended badly in the past week said.
+        """
         checks = readiness()
+        now = clock.now()
+        counts = status_counts(principal=self.principal)
+        failures = recent_failures(principal=self.principal, now=now, limit=1)
         return Response(
             {
                 "service": "fleet-portal",
                 "version": VERSION,
                 "status": "operational" if all(checks.values()) else "degraded",
                 "checks": checks,
-                "protocols": PROTOCOLS,
-                "server_time": timezone.now(),
+                "protocols": transports.available(),
+                "server_time": now,
+                # No transport over Kafka is installed.
+                "kafka_connected": False,
+                "commands_processed": sum(counts[status] for status in ENDED),
+                "last_error": failures[0].error if failures else None,
             }
         )
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
-from common import limits, logs
+from common import limits, logs, signing
 from fleetsite import env, navigation
 from fleetsite.embedded import environment
 
@@ -24,6 +24,14 @@ if "DATABASE_URL" not in os.environ and "DATABASE_URL_FILE" not in os.environ:
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY")
 JWT_KEY = env.text("JWT_KEY")
+SIGNING_KEY = env.text("SIGNING_KEY", "")
+if SIGNING_KEY:
+    try:
+        signing.seed_of(SIGNING_KEY)
+    except ValueError:
+        raise ImproperlyConfigured(
+            "SIGNING_KEY must be 32 random bytes, as 64 hex characters or as base64."
+        ) from None
 FLEET_URL = env.text("FLEET_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", FLEET_URL)
@@ -224,7 +232,7 @@ REST_FRAMEWORK = {
         "rest_framework.filters.SearchFilter",
         "rest_framework.filters.OrderingFilter",
     ],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "common.openapi.PortalSchema",
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "common.negotiation.JsonAlways",
     "EXCEPTION_HANDLER": "common.api.exception_handler",
     "UNAUTHENTICATED_USER": None,
@@ -253,7 +261,11 @@ SPECTACULAR_SETTINGS = {
         "LifecycleEnum": "devices.models.Device.Lifecycle",
         "SegmentEnum": "devices.models.Device.Segment",
         "SeverityEnum": "devices.models.DeviceEvent.Severity",
+        "BundleStatusEnum": "commands.models.SupportBundle.Status",
         "CommandStatusEnum": "commands.models.Command.Status",
+        "BatchStatusEnum": "commands.models.CommandBatch.Status",
+        "FailureClassEnum": "commands.models.Command.FailureClass",
+        "ReportedFailureEnum": ["network", "failed"],
     },
 }
 

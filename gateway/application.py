@@ -17,6 +17,8 @@ from gateway.claims import Claims
 from gateway.database import make_pool
 from gateway.gatherer import Gatherer
 from gateway.heartbeats import Heartbeats
+from gateway.stream import Streams
+from gateway.wakeups import Wakeups
 from gateway.wire import Asked, Receive, Refusal, Scope, Send, refuse
 
 log = structlog.get_logger(__name__)
@@ -27,6 +29,7 @@ ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
 _PREFIX = "/api/v1/devices/"
 _HEARTBEAT = "/heartbeat"
 _CLAIM = "/commands/claim"
+_STREAM = "/stream"
 _STATUS = "/api/v1/telemetry/status"
 _BATCH = "/api/v1/telemetry/batch"
 _is_device_id = re.compile(limits.DEVICE_ID_PATTERN).fullmatch
@@ -41,7 +44,9 @@ class Running:
     def __init__(self) -> None:
         self.pool = make_pool()
         self.gatherer = Gatherer(self.pool)
-        self.claims = Claims(self.pool)
+        self.wakeups = Wakeups(self.pool)
+        self.claims = Claims(pool=self.pool, wakeups=self.wakeups)
+        self.streams = Streams(pool=self.pool, wakeups=self.wakeups)
         self.heartbeats = Heartbeats(gatherer=self.gatherer, pool=self.pool)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -49,18 +54,27 @@ class Running:
         await self.pool.open(wait=False)
         work: dict[str, Callable[[], Awaitable[None]]] = {
             "gather": self.gatherer.serve,
-            "listen": lambda: listen(self.claims),
-            "look": self.claims.look_often,
+            "claim": self.claims.serve,
+            "stream": self.streams.serve,
+            "listen": lambda: listen(self.wakeups),
+            "look": self.wakeups.look_often,
             "pulse": lambda: pulse(self.pool),
         }
         self._tasks = [asyncio.create_task(for_ever(name, do)) for name, do in work.items()]
 
-    async def stop(self) -> None:
+    def end_waits(self) -> None:
+        """Answer claims that wait and end streams: the process is about to stop."""
         self.claims.end()
+        self.streams.end()
+        self.wakeups.wake_all()
+
+    async def stop(self) -> None:
+        self.end_waits()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.gatherer.close()
+        for queue in (self.gatherer, self.claims, self.streams):
+            queue.close()
         await self.pool.close(timeout=2)
 
 
@@ -83,9 +97,10 @@ class Gateway:
             if path.endswith(_HEARTBEAT):
                 await self._own(scope, receive, send, _HEARTBEAT, path[_START : -len(_HEARTBEAT)])
                 return
-            if path.endswith(_CLAIM):
-                await self._own(scope, receive, send, _CLAIM, path[_START : -len(_CLAIM)])
-                return
+            for end in (_CLAIM, _STREAM):
+                if path.endswith(end):
+                    await self._own(scope, receive, send, end, path[_START : -len(end)])
+                    return
         elif path in (_STATUS, _BATCH):
             await self._own(scope, receive, send, path, "")
             return
@@ -95,8 +110,9 @@ class Gateway:
         self, scope: Scope, receive: Receive, send: Send, path: str, device_id: str
     ) -> None:
         asked = Asked(scope["headers"])
-        if scope["method"] != "POST":
-            await refuse(send, asked, refusals.method())
+        method = "GET" if path is _STREAM else "POST"
+        if scope["method"] != method:
+            await refuse(send, asked, refusals.method(method))
             return
         try:
             running = self._running or await self.start()
@@ -106,6 +122,10 @@ class Gateway:
             elif path is _CLAIM:
                 _check(device_id)
                 await running.claims.claim(asked, receive, send, device_id, scope["query_string"])
+            elif path is _STREAM:
+                _check(device_id)
+                last_id = dict(scope["headers"]).get(b"last-event-id", b"")
+                await running.streams.stream(asked, receive, send, device_id, last_id)
             elif path == _STATUS:
                 await running.heartbeats.status(asked, receive, send)
             else:
@@ -115,6 +135,11 @@ class Gateway:
         except Exception:
             log.exception("gateway_failed", path=path, request_id=asked.request_id.decode())
             await refuse(send, asked, refusals.internal())
+
+    @property
+    def heartbeats(self) -> Heartbeats | None:
+        """What answers heartbeats; None while nothing runs."""
+        return self._running.heartbeats if self._running else None
 
     async def start(self) -> Running:
         """Start the queue and the background work in the running event loop."""
@@ -134,7 +159,7 @@ class Gateway:
             message: dict[str, Any] = await receive()
             if message["type"] == "lifespan.startup":
                 running = await self.start()
-                _end_waits_at_exit(running.claims)
+                _end_waits_at_exit(running)
                 _collect_less()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
@@ -150,22 +175,22 @@ def _collect_less() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
 
 
-def _end_waits_at_exit(claims: Claims) -> None:
-    """Answer long-polls as soon as the server is told to stop: it waits for open requests."""
+def _end_waits_at_exit(running: Running) -> None:
+    """End waits as soon as the server is told to stop: it waits for open requests first."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
         if callable(before):
-            signal.signal(number, _ends_waits(claims, loop, before))
+            signal.signal(number, _ends_waits(running, loop, before))
 
 
 def _ends_waits(
-    claims: Claims, loop: asyncio.AbstractEventLoop, before: Callable[[int, Any], Any]
+    running: Running, loop: asyncio.AbstractEventLoop, before: Callable[[int, Any], Any]
 ) -> Callable[[int, Any], None]:
     def handle(number: int, frame: Any) -> None:
-        loop.call_soon_threadsafe(claims.end)
+        loop.call_soon_threadsafe(running.end_waits)
         before(number, frame)
 
     return handle

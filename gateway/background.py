@@ -1,36 +1,44 @@
-"""What runs beside the requests: hearing of queued commands, and the gateway's sign of life."""
+"""What runs beside the requests: hearing notifications, and the gateway's sign of life."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from uuid import UUID
 
 import psycopg
 import structlog
 
 from gateway import statements
-from gateway.claims import Claims
+from gateway.claim_statements import CHANNEL
 from gateway.database import Connection, DatabaseAway, Pool, connect, run
+from gateway.wakeups import Wakeups
 
 log = structlog.get_logger(__name__)
 
-CHANNEL = "fleet_commands"
 PULSE_EVERY_S = 5.0
 
 
-async def listen(claims: Claims) -> None:
-    """Wake claims by notifications, on a connection of its own, for ever."""
+async def listen(wakeups: Wakeups) -> None:
+    """Hear notifications on a connection of its own, for ever."""
     while True:
         try:
-            async with await connect() as connection:
-                await connection.execute(f"LISTEN {CHANNEL}")
-                # What was queued while nobody listened.
-                await claims.look()
-                async for notification in connection.notifies():
-                    claims.wake(UUID(notification.payload))
-        except (psycopg.Error, OSError, ValueError) as error:
+            await _listen(wakeups)
+        except (psycopg.Error, OSError) as error:
             log.warning("listen_interrupted", reason=type(error).__name__)
         await asyncio.sleep(random.uniform(0.3, 1.0))  # noqa: S311 - spreads reconnects
+
+
+async def _listen(wakeups: Wakeups) -> None:
+    """Hear notifications until the connection is lost."""
+    connection = await connect()
+    try:
+        await connection.execute(f"LISTEN {CHANNEL}")
+        # What was queued while nobody listened.
+        await wakeups.look()
+        async for notification in connection.notifies():
+            wakeups.hear(notification.payload)
+    finally:
+        # Closing politely would have to wait, which a task that is cancelled should not.
+        connection.pgconn.finish()
 
 
 async def pulse(pool: Pool) -> None:

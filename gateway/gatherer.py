@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -10,8 +11,9 @@ import structlog
 
 from gateway import counters, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
+from gateway.heartbeat_rows import HEARTBEATS, Reply
 from gateway.heartbeat_shapes import BOOT_ID, HEALTH, SEQUENCE, TS, Beat
-from gateway.lane import Lane, Reply, StatementFailed
+from gateway.lane import Lane, StatementFailed
 
 log = structlog.get_logger(__name__)
 
@@ -64,15 +66,20 @@ class Sender(NamedTuple):
     live: bool
 
 
+# Told what became of a heartbeat, from the event loop; must not raise.
+Tell = Callable[[Outcome], None]
+
+
 class Waiting:
     """One heartbeat on its way into a statement."""
 
-    __slots__ = ("beat", "future", "key", "last", "retried", "sender", "since")
+    __slots__ = ("beat", "ended", "key", "last", "retried", "sender", "since", "tell")
 
-    def __init__(self, sender: Sender, beat: Beat, future: "asyncio.Future[Outcome]") -> None:
+    def __init__(self, sender: Sender, beat: Beat, tell: Tell) -> None:
         self.sender = sender
         self.beat = beat
-        self.future = future
+        self.tell = tell
+        self.ended = False
         # The same device always has the same key; strangers may share one, which costs a round.
         self.key = sender[2] or sender[0]
         self.since = 0.0
@@ -80,7 +87,7 @@ class Waiting:
         self.retried = False
 
 
-_NOBODY = Waiting(Sender(None, None, None, live=False), (), cast("Any", None))
+_NOBODY = Waiting(Sender(None, None, None, live=False), (), lambda _outcome: None)
 
 
 class Gatherer:
@@ -101,11 +108,20 @@ class Gatherer:
     def has_room(self, amount: int = 1) -> bool:
         return len(self._waiting) + amount <= QUEUE_MAX
 
-    def put(self, sender: Sender, beat: Beat) -> "asyncio.Future[Outcome]":
+    def put(self, sender: Sender, beat: Beat, tell: Tell) -> None:
+        """Queue one heartbeat; `tell` is called once, when it is stored or cannot be."""
+        self._waiting.append(Waiting(sender, beat, tell))
+        self._arrived.set()
+
+    def ask(self, sender: Sender, beat: Beat) -> "asyncio.Future[Outcome]":
         """Queue one heartbeat; the future ends when it is stored or cannot be."""
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append(Waiting(sender, beat, future))
-        self._arrived.set()
+
+        def tell(outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        self.put(sender, beat, tell)
         return future
 
     def close(self) -> None:
@@ -115,7 +131,7 @@ class Gatherer:
 
     async def serve(self) -> None:
         """Store what waits, for ever."""
-        lane = Lane()
+        lane = Lane(HEARTBEATS)
         try:
             while True:
                 await self._arrived.wait()
@@ -127,7 +143,7 @@ class Gatherer:
         finally:
             lane.close()
 
-    async def _serve(self, lane: Lane, batch: list[Waiting]) -> None:
+    async def _serve(self, lane: Lane[Reply], batch: list[Waiting]) -> None:
         started = time.perf_counter()
         try:
             await self._store(lane, batch)
@@ -183,7 +199,7 @@ class Gatherer:
         self._waiting = left
         return batch
 
-    async def _store(self, lane: Lane, batch: list[Waiting]) -> None:
+    async def _store(self, lane: Lane[Reply], batch: list[Waiting]) -> None:
         """Store and answer one statement's heartbeats."""
         try:
             replies = await lane.run([(*item.sender, item.last, *item.beat) for item in batch])
@@ -195,7 +211,9 @@ class Gatherer:
         except StatementFailed as failure:
             await self._recover(lane, batch, failure)
 
-    async def _recover(self, lane: Lane, batch: list[Waiting], failure: StatementFailed) -> None:
+    async def _recover(
+        self, lane: Lane[Reply], batch: list[Waiting], failure: StatementFailed
+    ) -> None:
         """Make a missing partition, or find the one heartbeat the database refuses."""
         if failure.sqlstate == _NO_PARTITION and not batch[0].retried:
             # The upkeep is late, or the day of a late heartbeat was dropped already.
@@ -285,8 +303,19 @@ def _follows(before: Waiting, item: Waiting) -> bool:
 
 
 def settle(batch: list[Waiting], outcome: Outcome) -> None:
-    """End every heartbeat of the batch that has not ended the same way."""
-    counters.HEARTBEATS.labels(str(outcome.status)).inc(len(batch))
-    for item in batch:
-        if not item.future.done():
-            item.future.set_result(outcome)
+    """End every heartbeat of the batch that has not ended the same way.
+
+    The senders are told a moment later: first the next statement goes to PostgreSQL, which works
+    while this process answers.
+    """
+    open_ = [item for item in batch if not item.ended]
+    for item in open_:
+        item.ended = True
+    if open_:
+        counters.HEARTBEATS.labels(str(outcome.status)).inc(len(open_))
+        asyncio.get_running_loop().call_soon(_tell, open_, outcome)
+
+
+def _tell(items: list[Waiting], outcome: Outcome) -> None:
+    for item in items:
+        item.tell(outcome)

@@ -25,7 +25,7 @@ _FIRST, _LAST = (
 )
 
 ShortText = Annotated[str, Meta(max_length=limits.SHORT_CHARS)]
-Moment = Annotated[datetime, Meta(tz=True)]
+Moment = datetime  # without a time zone it is UTC
 Count = Annotated[int, Meta(ge=0, le=limits.BIGINT_MAX)]
 SmallCount = Annotated[int, Meta(ge=0, le=limits.INT_MAX)]
 Percent = Annotated[float, Meta(ge=0, le=PERCENT_MAX)]
@@ -264,7 +264,7 @@ def _health(status: Any, errors: list[str] | None, containers_failed: int | None
 
 
 def _micros(moment: datetime, field: str) -> int:
-    span = moment - _POSTGRES_EPOCH
+    span = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _POSTGRES_EPOCH
     micros = (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
     if not _FIRST <= micros <= _LAST:
         raise Refused(field, "Expected a moment of the years 1 to 9999 UTC")

@@ -10,7 +10,7 @@ import msgspec
 from common import limits
 from gateway import refusals, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
-from gateway.gatherer import Gatherer, Outcome, Sender
+from gateway.gatherer import Gatherer, Outcome, Sender, Tell
 from gateway.heartbeat_shapes import SEQUENCE, TS, Beat, Refused, Unreadable, read_beat, read_json
 from gateway.wire import Asked, Receive, Refusal, Send, answer, require_json
 from gateway.wire import read_body as read_bytes
@@ -29,17 +29,28 @@ class Heartbeats:
 
     async def one(self, asked: Asked, receive: Receive, send: Send, device_id: str) -> None:
         """POST devices/{id}/heartbeat."""
-        gatherer = self._gatherer
-        if not gatherer.has_room():
+        sender = self.admit(asked, device_id)
+        raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
+        outcome = await self._gatherer.ask(sender, _beat(raw)[0])
+        await answer(send, asked, self.told(sender, outcome))
+
+    def admit(self, asked: Asked, device_id: str) -> Sender:
+        """Return who sends, or refuse what can be refused without the body."""
+        if not self._gatherer.has_room():
             raise refusals.overloaded()
         token, api_key = _credentials(asked)
         require_json(asked)
-        raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
-        beat = _beat(raw)[0]
-        outcome = await gatherer.put(Sender(token, api_key, device_id, live=True), beat)
+        return Sender(token, api_key, device_id, live=True)
+
+    def put(self, sender: Sender, raw: bytes, tell: Tell) -> None:
+        """Queue the heartbeat in a body, or refuse it; `tell` is called once it is stored."""
+        self._gatherer.put(sender, _beat(raw)[0], tell)
+
+    def told(self, sender: Sender, outcome: Outcome) -> bytes:
+        """Return the body of the answer to a heartbeat, or refuse it."""
         if outcome.status != 200:
-            raise _refusal(outcome.status, by_key=token is None)
-        await answer(send, asked, self._answer(outcome))
+            raise _refusal(outcome.status, by_key=sender.token is None)
+        return self._answer(outcome)
 
     async def status(self, asked: Asked, receive: Receive, send: Send) -> None:
         """POST telemetry/status: the device is the one the token belongs to."""
@@ -51,10 +62,8 @@ class Heartbeats:
         raw = await read_bytes(asked, receive, limits.HEARTBEAT_BODY_BYTES)
         beat, named = _beat(raw)
         sender = Sender(sha256(asked.token).digest(), None, named, live=True)
-        outcome = await self._gatherer.put(sender, beat)
-        if outcome.status != 200:
-            raise _refusal(outcome.status, by_key=False)
-        await answer(send, asked, self._answer(outcome))
+        outcome = await self._gatherer.ask(sender, beat)
+        await answer(send, asked, self.told(sender, outcome))
 
     async def batch(self, asked: Asked, receive: Receive, send: Send) -> None:
         """POST telemetry/batch: each heartbeat is accepted or rejected for itself."""
@@ -69,7 +78,7 @@ class Heartbeats:
         put: list[tuple[int, asyncio.Future[Outcome]]] = []
         for index, beat, device_id in _in_order(items, results, own):
             sender = Sender(token, api_key, device_id, live=False)
-            put.append((index, self._gatherer.put(sender, beat)))
+            put.append((index, self._gatherer.ask(sender, beat)))
         for index, future in put:
             results[index] = _result(index, (await future).status)
         accepted = sum(result["status"] == "accepted" for result in results)

@@ -1,4 +1,4 @@
-"""The connection of the hot path: one prepared statement, sent and read without ceremony.
+"""A connection of a hot path: one prepared statement, sent and read without ceremony.
 
 A psycopg cursor costs some 350 microseconds per statement, whatever is in it: adapting
 parameters, loaders, a pool, two registrations of the socket with the event loop. Here the
@@ -7,40 +7,29 @@ parameters are bytes already, the socket stays registered, and libpq is driven d
 """
 
 import asyncio
-from collections.abc import Iterable
-from operator import itemgetter
-from struct import Struct
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg import pq
 
-from gateway import columns, statements
 from gateway.database import PATIENCE_S, Connection, DatabaseAway, connect
 
-_NAME = b"heartbeats"
-_ROLES = columns.texts(statements.SENDING_ROLES)
-_UNNESTED = [
-    (encode, statements.ROW.index(name)) for name, (_, encode) in statements.UNNESTED.items()
-]
-_PACKED = [
-    (pack, itemgetter(*map(statements.ROW.index, names))) for _, _, names, pack in statements.PACKED
-]
-_FORMATS = [pq.Format.BINARY] * (1 + len(_UNNESTED) + len(_PACKED))
-_integer = Struct(">i").unpack
+Answer = TypeVar("Answer")
+Row = tuple[Any, ...]
 
 
-class Reply(NamedTuple):
-    """What the statement says of the heartbeats at `positions` (counted from 1)."""
+@dataclass(frozen=True)
+class Statement(Generic[Answer]):
+    """A prepared statement: its SQL, what makes its parameters, what reads a row of its result."""
 
-    status: int
-    pending: int
-    target: bytes
-    interval_s: int
-    positions: list[int]
-    first_use: bytes | None
-    key_use: bytes | None
-    server_time: bytes
+    name: bytes
+    prepare: str
+    # Rows of values to parameters in PostgreSQL's binary format.
+    pack: Callable[[Iterable[Row]], list[bytes]]
+    # A result in binary format and the number of a row.
+    read: Callable[[pq.abc.PGresult, int], Answer]
 
 
 class StatementFailed(Exception):
@@ -51,23 +40,24 @@ class StatementFailed(Exception):
         self.sqlstate = sqlstate
 
 
-class Lane:
-    """A connection that runs the gathered statement and nothing else, one at a time."""
+class Lane(Generic[Answer]):
+    """A connection that runs one statement and nothing else, once at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, statement: Statement[Answer]) -> None:
+        self._statement = statement
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._socket = -1
         self._answer: asyncio.Future[pq.abc.PGresult] | None = None
         self._result: pq.abc.PGresult | None = None
 
-    async def run(self, rows: Iterable[tuple[Any, ...]]) -> list[Reply]:
+    async def run(self, rows: Iterable[Row]) -> list[Answer]:
         """Run the statement and return what it says once it is committed.
 
-        A lost connection is replaced; the statement may then run twice, which changes nothing.
+        A lost connection is replaced; the statement may then run twice: it must allow for that.
         Raises DatabaseAway after PATIENCE_S seconds, StatementFailed when it is refused.
         """
-        parameters = _parameters(rows)
+        parameters = self._statement.pack(rows)
         deadline = self._loop.time() + PATIENCE_S
         while True:
             try:
@@ -83,7 +73,8 @@ class Lane:
                 await asyncio.sleep(0.05)
                 continue
             if result.status == pq.ExecStatus.TUPLES_OK:
-                return [_reply(result, row) for row in range(result.ntuples)]
+                read = self._statement.read
+                return [read(result, row) for row in range(result.ntuples)]
             self._refuse(result)
 
     def _refuse(self, result: pq.abc.PGresult) -> None:
@@ -99,7 +90,8 @@ class Lane:
         wire = connection.pgconn
         self._answer = self._loop.create_future()
         self._result = None
-        wire.send_query_prepared(_NAME, parameters, _FORMATS, pq.Format.BINARY)
+        formats = [pq.Format.BINARY] * len(parameters)
+        wire.send_query_prepared(self._statement.name, parameters, formats, pq.Format.BINARY)
         while wire.flush():
             await self._writable()
         return await self._answer
@@ -107,7 +99,7 @@ class Lane:
     async def _open(self) -> Connection:
         connection = await connect()
         try:
-            await connection.execute(statements.HEARTBEATS)
+            await connection.execute(self._statement.prepare)
         except BaseException:
             connection.pgconn.finish()
             raise
@@ -150,30 +142,6 @@ class Lane:
             connection.pgconn.finish()
 
 
-def _parameters(rows: Iterable[tuple[Any, ...]]) -> list[bytes]:
-    values = list(zip(*rows, strict=True))
-    return [
-        _ROLES,
-        *[encode(values[position]) for encode, position in _UNNESTED],
-        *[pack(pick(values)) for pack, pick in _PACKED],
-    ]
-
-
 def _settle(ready: "asyncio.Future[None]") -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-def _reply(result: pq.abc.PGresult, row: int) -> Reply:
-    values = [result.get_value(row, column) for column in range(8)]
-    status, pending, target, interval, positions = (value or b"" for value in values[:5])
-    return Reply(
-        _integer(status)[0],
-        _integer(pending)[0],
-        target,
-        _integer(interval)[0],
-        columns.read_integers(positions),
-        values[5],
-        values[6],
-        values[7] or b"",
-    )

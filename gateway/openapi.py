@@ -33,6 +33,22 @@ _ACK: Json = {
         },
     },
 }
+_BATCH: Json = {
+    "type": "object",
+    "required": ["heartbeats"],
+    "properties": {
+        "heartbeats": {
+            "type": "array",
+            "maxItems": limits.HEARTBEAT_BATCH,
+            "items": {
+                "anyOf": [
+                    {"$ref": "#/components/schemas/Heartbeat"},
+                    {"description": "Anything else is rejected in its own result."},
+                ]
+            },
+        }
+    },
+}
 _BATCH_RESULT: Json = {
     "type": "object",
     "required": ["accepted", "rejected", "results"],
@@ -67,20 +83,39 @@ _CLAIMED: Json = {
                     "type",
                     "payload",
                     "attempt",
+                    "sequence",
                     "lease_expires_at",
                     "expires_at",
+                    "run_timeout_s",
+                    "disruptive",
                 ],
                 "properties": {
                     "id": {"type": "string", "format": "uuid"},
                     "type": {"type": "string"},
                     "payload": {"type": "object"},
                     "attempt": {"type": "integer", "minimum": 1},
+                    "sequence": {
+                        "type": "integer",
+                        "description": "The device's own count, in the order of queueing.",
+                    },
                     "lease_expires_at": {"type": "string", "format": "date-time"},
                     "expires_at": {"type": "string", "format": "date-time"},
+                    "run_timeout_s": {"type": "integer", "minimum": 0},
+                    "disruptive": {
+                        "type": "boolean",
+                        "description": "It disturbs the device: no other such one is in flight.",
+                    },
                 },
             },
         }
     },
+}
+_TEXT: Json = {"type": "string"}
+_LAST_EVENT_ID: Json = {
+    "in": "header",
+    "name": "Last-Event-ID",
+    "description": "The last `id` that came. What is told begins with the present truth anyway.",
+    "schema": _TEXT,
 }
 
 
@@ -93,6 +128,16 @@ def add_gateway_paths(result: Json, **_context: Any) -> Json:
 
 
 def _components() -> dict[str, Json]:
+    return {
+        **_heartbeat_components(),
+        "HeartbeatAck": _ACK,
+        "HeartbeatBatch": _BATCH,
+        "HeartbeatBatchResult": _BATCH_RESULT,
+        "ClaimedCommands": _CLAIMED,
+    }
+
+
+def _heartbeat_components() -> dict[str, Json]:
     (_,), found = msgspec.json.schema_components(
         [Body], ref_template="#/components/schemas/Heartbeat{name}"
     )
@@ -116,33 +161,14 @@ def _components() -> dict[str, Json]:
         for member in schema["properties"].values():
             # Leaving a member out and sending null mean the same.
             member.pop("default", None)
-    batch = {
-        "type": "object",
-        "required": ["heartbeats"],
-        "properties": {
-            "heartbeats": {
-                "type": "array",
-                "maxItems": limits.HEARTBEAT_BATCH,
-                "items": {
-                    "anyOf": [
-                        {"$ref": "#/components/schemas/Heartbeat"},
-                        {"description": "Anything else is rejected in its own result."},
-                    ]
-                },
-            }
-        },
-    }
-    return {
-        "Heartbeat": heartbeat,
-        "HeartbeatMetrics": metrics,
-        "HeartbeatAck": _ACK,
-        "HeartbeatBatch": batch,
-        "HeartbeatBatchResult": _BATCH_RESULT,
-        "ClaimedCommands": _CLAIMED,
-    }
+    return {"Heartbeat": heartbeat, "HeartbeatMetrics": metrics}
 
 
 def _paths() -> dict[str, Json]:
+    return {**_heartbeat_paths(), **_command_paths()}
+
+
+def _heartbeat_paths() -> dict[str, Json]:
     return {
         "/api/v1/devices/{device_id}/heartbeat": _post(
             operation="devices_heartbeat",
@@ -173,6 +199,11 @@ def _paths() -> dict[str, Json]:
             body="HeartbeatBatch",
             answer="HeartbeatBatchResult",
         ),
+    }
+
+
+def _command_paths() -> dict[str, Json]:
+    return {
         "/api/v1/devices/{device_id}/commands/claim": _post(
             operation="devices_commands_claim",
             tag="commands",
@@ -188,6 +219,28 @@ def _paths() -> dict[str, Json]:
                 _whole("max", 1, limits.CLAIM_MAX, 1, "How many commands to take at most."),
             ],
         ),
+        "/api/v1/devices/{device_id}/stream": {"get": _stream()},
+    }
+
+
+def _stream() -> Json:
+    return {
+        "operationId": "devices_stream",
+        "description": (
+            "Server-sent events for the device. `hello` {server_time, pending} comes first;"
+            " `command_queued` {pending} says that there is something to claim, `cancel_requested`"
+            " {command, attempt} that a command should stop, `bye` {retry_ms} when to open the"
+            " next stream. A comment every"
+            f" {limits.STREAM_COMMENT_S} s keeps the connection open; it ends after"
+            f" {limits.STREAM_LIFE_S} s, or when the device opens another. Events of other names"
+            " may be added: pass them over."
+        ),
+        "tags": ["commands"],
+        "security": [_DEVICE_TOKEN],
+        "parameters": [_DEVICE_ID, _LAST_EVENT_ID],
+        "responses": {
+            "200": {"description": "", "content": {"text/event-stream": {"schema": _TEXT}}}
+        },
     }
 
 

@@ -37,9 +37,12 @@ def not_found() -> Refusal:
     return Refusal(404, "not_found", NOT_FOUND)
 
 
-def method() -> Refusal:
+def method(allowed: str = "POST") -> Refusal:
     return Refusal(
-        405, "method_not_allowed", "This path takes POST only.", headers=[(b"allow", b"POST")]
+        405,
+        "method_not_allowed",
+        f"This path takes {allowed} only.",
+        headers=[(b"allow", allowed.encode())],
     )
 
 

@@ -1,15 +1,13 @@
 """The SQL of the gateway. It runs as a database role that may do just this (migration 0001)."""
 
 from accounts.policy import POLICY, Action
-from commands.models import Command
 from common import limits
 from devices.models import Device
 from gateway import columns
+from gateway.claim_statements import worth_claiming
 
 _TRUST = f"interval '{int(limits.DEVICE_CLOCK_TRUST.total_seconds())} seconds'"
-_LEASE = f"interval '{int(limits.COMMAND_LEASE.total_seconds())} seconds'"
 _PAST_BOOTS = 8
-_QUEUED = Command.Status.QUEUED.value
 _PENDING = Device.Lifecycle.PENDING.value
 _RETIRED = Device.Lifecycle.RETIRED.value
 
@@ -90,6 +88,11 @@ _CREDENTIAL = """
            ON o.id = coalesce(t.organization_id, k.organization_id) AND o.is_active
 """
 
+# What the device's state is after a heartbeat `w`.
+_VERSION_NOW = "CASE WHEN w.newer AND w.version <> '' THEN w.version ELSE w.old_version END"
+_HEALTH_NOW = """coalesce(w.override, CASE WHEN w.newer OR w.old_health IN ('offline', 'unknown')
+                                          THEN w.health ELSE w.old_health END)"""
+
 # Outcomes are HTTP statuses. A heartbeat that comes back in no row belongs to a device whose
 # state somebody else is writing at the moment, or that has no state row yet. What decides stands
 # before what is only carried along: a row is read from the left as far as it is needed.
@@ -122,7 +125,7 @@ WITH known AS MATERIALIZED (
                                                AND x.device_id = r.wanted))
 ), held AS MATERIALIZED (
     -- Nobody waits for a lock here, so gateways cannot block each other, let alone deadlock.
-    SELECT s.health AS old_health,
+    SELECT s.health AS old_health, s.version AS old_version,
            CASE WHEN s.at IS NULL THEN true
                 WHEN n.boot_id = '' THEN n.at >= least(s.at, s.last_seen)
                 WHEN n.boot_id = s.boot_id AND n.sequence IS NOT NULL AND s.sequence IS NOT NULL
@@ -136,9 +139,8 @@ WITH known AS MATERIALIZED (
      WHERE n.outcome = 200
        FOR NO KEY UPDATE OF s SKIP LOCKED
 ), decided AS NOT MATERIALIZED (
-    SELECT h.*, coalesce(h.override, CASE WHEN h.newer OR h.old_health IN ('offline', 'unknown')
-                                          THEN h.health ELSE h.old_health END) AS new_health
-      FROM held h WHERE h.last
+    SELECT w.*, {_HEALTH_NOW} AS new_health
+      FROM held w WHERE w.last
 ), stored AS (
     INSERT INTO devices_heartbeat (
            device_id, organization_id, at, received_at, boot_id, sequence, health, version, commit,
@@ -212,7 +214,7 @@ WITH known AS MATERIALIZED (
 )
 SELECT 200, CASE WHEN accepted THEN
             (SELECT count(*) FROM commands_command c
-              WHERE c.device_id = w.device AND c.status = '{_QUEUED}' AND c.expires_at > now())
+              WHERE c.device_id = w.device AND {worth_claiming(_VERSION_NOW, _HEALTH_NOW)})
             ELSE 0 END::integer,
        target_version, interval_s, array_agg(i), first_use, key_use, {_SERVER_TIME}
   FROM held w
@@ -259,42 +261,6 @@ SELECT id, organization_id, 'unknown', '', '[]', '', '', '', '{}', '{}', '[]', 0
    AND NOT EXISTS (SELECT FROM devices_devicestate s WHERE s.device_id = d.id)
 ON CONFLICT DO NOTHING
 """
-
-# One row when the credential is known, more when commands are handed out with it.
-CLAIM = f"""
-WITH who AS MATERIALIZED (
-    SELECT d.id AS device, d.device_id = r.wanted AS matches,
-           d.device_id = r.wanted AND d.lifecycle <> '{_PENDING}' AS may,
-           CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use
-      FROM (SELECT %s::bytea AS credential, %s::text AS wanted) r
-      JOIN devices_devicetoken t
-           ON t.sha256 = r.credential AND t.revoked_at IS NULL
-          AND (t.expires_at IS NULL OR t.expires_at > now())
-      JOIN accounts_organization o ON o.id = t.organization_id AND o.is_active
-      JOIN devices_device d ON d.id = t.device_id AND d.lifecycle <> '{_RETIRED}'
-), picked AS MATERIALIZED (
-    SELECT c.id
-      FROM commands_command c JOIN who w ON c.device_id = w.device AND w.may
-     WHERE c.status = '{_QUEUED}' AND c.expires_at > now()
-     ORDER BY c.priority DESC, c.id LIMIT %s
-       FOR UPDATE OF c SKIP LOCKED
-), taken AS (
-    UPDATE commands_command c
-       SET status = '{Command.Status.DELIVERED.value}', attempt = c.attempt + 1,
-           delivered_at = now(), lease_expires_at = now() + {_LEASE}
-      FROM picked p WHERE c.id = p.id AND c.status = '{_QUEUED}'
-    RETURNING c.id, c.kind, c.payload, c.attempt, c.lease_expires_at, c.expires_at, c.priority
-)
-SELECT w.device, w.matches, w.may, w.first_use,
-       t.id, t.kind, t.payload::text, t.attempt, t.lease_expires_at, t.expires_at
-  FROM who w LEFT JOIN taken t ON true ORDER BY t.priority DESC, t.id
-"""  # noqa: S608
-
-# Which of these devices have something to claim: the net below the notifications.
-WAKEABLE = f"""
-SELECT DISTINCT c.device_id FROM commands_command c
- WHERE c.device_id = ANY (%s) AND c.status = '{_QUEUED}' AND c.expires_at > now()
-"""  # noqa: S608
 
 # Who sends a batch: the device of a token, or the role of an API key.
 SENDER = f"""

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import register, views
+from gateway.native import attempts, bundles, register, views
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -18,6 +18,12 @@ urlpatterns = [
         views.DeviceCommands.as_view(),
         name="device-commands",
     ),
-    path("commands/<uuid:pk>", views.CommandDetail.as_view(), name="command"),
-    path("commands/<uuid:pk>/bundle", views.BundleUpload.as_view(), name="command-bundle"),
+    path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
+    path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
+    path("commands/<uuid:pk>/output", attempts.CommandPieces.as_view(), name="command-output"),
+    path("commands/<uuid:pk>/script", attempts.CommandScript.as_view(), name="command-script"),
+    path("commands/<uuid:pk>/bundle", bundles.BundleUpload.as_view(), name="command-bundle"),
+    path(
+        "commands/<uuid:pk>/bundle/parts", bundles.BundlePart.as_view(), name="command-bundle-parts"
+    ),
 ]

@@ -13,6 +13,8 @@ from common.api import PROBLEM_TYPE, problem
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+# Status, headers, body.
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch
 _JSON = (b"content-type", b"application/json")
@@ -86,24 +88,15 @@ def require_json(asked: Asked) -> None:
         )
 
 
-async def answer(send: Send, asked: Asked, body: bytes) -> None:
-    """Send a JSON answer with status 200."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                _JSON,
-                (b"content-length", b"%d" % len(body)),
-                (b"x-request-id", asked.request_id),
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+def success(asked: Asked, body: bytes) -> Answer:
+    """Return a JSON answer with status 200."""
+    length = b"%d" % len(body)
+    headers = [_JSON, (b"content-length", length), (b"x-request-id", asked.request_id)]
+    return 200, headers, body
 
 
-async def refuse(send: Send, asked: Asked, refusal: Refusal) -> None:
-    """Send a problem document."""
+def problem_of(asked: Asked, refusal: Refusal) -> Answer:
+    """Return the problem document of a refusal."""
     body = _encode(
         problem(status=refusal.status, code=refusal.code, detail=refusal.detail, **refusal.extra)
     )
@@ -113,5 +106,20 @@ async def refuse(send: Send, asked: Asked, refusal: Refusal) -> None:
         (b"x-request-id", asked.request_id),
         *refusal.headers,
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    return refusal.status, headers, body
+
+
+async def answer(send: Send, asked: Asked, body: bytes) -> None:
+    """Send a JSON answer with status 200."""
+    await _send(send, success(asked, body))
+
+
+async def refuse(send: Send, asked: Asked, refusal: Refusal) -> None:
+    """Send a problem document."""
+    await _send(send, problem_of(asked, refusal))
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    status, headers, body = answer
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponseBase
 
@@ -20,11 +21,13 @@ def encoded(body: Any) -> bytes:
 def call(operation: Operation, route: Found, identity: Identity, names: Names) -> Any:
     """Do the operation once as the identity."""
     body = operation.body(names) if operation.body else None
+    query = f"?{urlencode(operation.query)}" if operation.query else ""
     return identity.client().generic(
         operation.method,
-        operation.url(route, names),
+        operation.url(route, names) + query,
         encoded(body),
         content_type=operation.content_type,
+        headers=operation.headers,
     )
 
 

@@ -16,6 +16,9 @@ ROW_OF = {
     "enrollmenttoken": "enrollment_token_id",
     "supportbundle": "bundle_id",
     "command": "command_id",
+    "commandbatch": "batch_id",
+    "script": "script_id",
+    "commandtemplate": "template_id",
     "auditentry": "audit_id",
 }
 OF_A_MODEL = {"changelist", "add", "history", "delete", "change"}
@@ -32,9 +35,16 @@ OTHERS: dict[str, str | None] = {
     "admin:search": None,
     "admin:devices_device_export": None,
     "admin:commands_supportbundle_download": "bundle_id",
+    "admin:commands_commandbatch_preview": None,
+    "admin:commands_commandbatch_live": "batch_id",
+    "admin:commands_commandbatch_act": "batch_id",
     "admin:commands_command_queue": None,
     "admin:commands_command_cancel": "command_id",
     "admin:commands_command_live": "command_id",
+    "admin:commands_command_output": "command_id",
+    "admin:commands_command_download": "command_id",
+    "admin:commands_command_retry": "command_id",
+    "admin:commands_command_release": "command_id",
     "admin:audit_auditentry_export": None,
     "console:agent-unit": None,
     "console:organization": None,
@@ -50,6 +60,12 @@ OTHERS: dict[str, str | None] = {
     "console:device-commands-live": "device_pk",
     "console:device-events": "device_pk",
     "console:device-audit": "device_pk",
+    "console:device-bundles": "device_pk",
+    "console:bundle": "bundle_id",
+    "console:bundle-file": "bundle_id",
+    "console:bundle-search": "bundle_id",
+    "console:bundle-redactions": "bundle_id",
+    "console:bundle-compare": "bundle_id",
     "console:device-act": "device_pk",
 }
 
@@ -70,7 +86,11 @@ TENANTLESS = {
     "account_reauthenticate": "a person's own sign-in",
 }
 TENANTLESS_PREFIX = "mfa_"
-VERBS = ["accept", "reject", "retire", "maintenance", "status", "nothing"]
+VERBS = [
+    *("accept", "reject", "retire", "maintenance", "status", "nothing"),
+    # Of batches.
+    *("start", "approve", "pause", "resume", "cancel", "retry"),
+]
 
 
 def console_routes() -> list[Found]:
@@ -130,9 +150,24 @@ def forms_of(route: Found, names: Names) -> list[dict[str, str]]:
     form = {**plain, **rows}
     if route.name == "admin:logout":
         return []  # it would end the session the next probe needs
+    if route.name in ("admin:commands_commandbatch_add", "admin:commands_commandbatch_preview"):
+        batch = {**form, "kind": "ping", "expires_in_min": "60", "end_behavior": "stop"}
+        return [
+            {**batch, "way": "group"},
+            {**batch, "way": "tags", "tags": names["tag"]},
+            {**batch, "way": "filter", "role": names["role"]},
+            {**batch, "way": "devices", "devices": names["device_id"]},
+        ]
     if route.name == "admin:commands_command_queue":
         kind = {"kind": "reboot", "expires_in_min": "60", "priority": "0"}
-        return [{**rows, **kind}, {**rows, **kind, "confirmed": "1"}]
+        sent = {**rows, **kind, "confirmed": "1"}
+        script = {"kind": "run_script", "run_script-script": names["script_name"]}
+        return [
+            {**rows, **kind},
+            sent,
+            {**sent, **script},
+            {**sent, "template": names["template_id"], "use_template": "1"},
+        ]
     if route.name.endswith("_changelist"):
         return [{**form, **one} for one in actions_of(route, names)]
     return [form]

@@ -50,10 +50,16 @@ class GatewayClient:
 
     def post(self, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """POST JSON, or bytes as they are."""
+        return self.send("POST", url, body, headers)
+
+    def send(
+        self, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> GatewayAnswer:
+        """Send JSON, or bytes as they are."""
         raw = (
             body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         )
-        return self.request("POST", url, raw, headers)
+        return self.request(method, url, raw, headers)
 
     def request(
         self, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None
@@ -82,15 +88,19 @@ class GatewayClient:
     async def _call(self, scope: dict[str, Any], body: bytes) -> GatewayAnswer:
         parts = [{"type": "http.request", "body": body, "more_body": False}]
         sent: list[dict[str, Any]] = []
+        # The first piece of an answer that goes on is enough.
+        goes_on = asyncio.Event()
 
         async def receive() -> dict[str, Any]:
             if parts:
                 return parts.pop()
-            await asyncio.Event().wait()
+            await goes_on.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
+            if message.get("more_body"):
+                goes_on.set()
 
         await self._gateway(scope, receive, send)
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}

@@ -16,6 +16,7 @@ class GatewayOperation:
     path: str
     action: Action
     body: Body
+    method: str = "POST"
     status: int = 200
     # Who may call: the paths take no people.
     callers: tuple[str, ...] = ("device",)
@@ -44,6 +45,14 @@ GATEWAY = [
         Action.COMMAND_REPORT,
         lambda _: None,
         unlogged="handing out is no act of its own; the report on it is logged",
+    ),
+    GatewayOperation(
+        "stream",
+        "/api/v1/devices/<device:device_id>/stream",
+        Action.COMMAND_REPORT,
+        lambda _: None,
+        method="GET",
+        unlogged="to listen changes nothing",
     ),
     GatewayOperation(
         "telemetry-status",

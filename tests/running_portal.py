@@ -79,6 +79,7 @@ class RunningPortal:
         celery = ["-m", "celery", "-A", "fleetsite"]
         self._python(
             "gateway", "-m", "uvicorn", "fleetsite.asgi:application",
+            "--http", "fleetsite.asgi:GatewayProtocol",
             "--host", "127.0.0.1", "--port", str(self.port), "--no-access-log",
         )  # fmt: skip
         self._python("worker", *celery, "worker", "--concurrency", "1", "--without-mingle")

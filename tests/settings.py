@@ -19,5 +19,8 @@ if any(_missing.values()):
 
 from fleetsite.settings import *  # noqa: E402,F403
 
+# What signs the scripts of tests.
+SIGNING_KEY = "5a" * 32
+
 # Hashing a password is made slow on purpose; tests of signing in do it hundreds of times.
 PASSWORD_HASHERS = ["tests.hashers.QuickHasher"]

@@ -10,7 +10,8 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
 SERVICES = {
-    "postgres", "redis", "migrate", "web", "gateway", "worker", "beat", "certificate", "proxy",
+    "postgres", "redis", "migrate", "web", "gateway", "worker", "bundle-worker", "beat",
+    "certificate", "proxy",
 }  # fmt: skip
 OURS = SERVICES - {"postgres", "redis", "proxy"}
 FOREIGN = {
@@ -20,7 +21,14 @@ FOREIGN = {
     "POSTGRES_INITDB_ARGS",
     "REDIS_PASSWORD",
 }
-SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY", "JWT_KEY", "FLEET_ADMIN_PASSWORD"}
+SECRETS = {
+    "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "SECRET_KEY",
+    "JWT_KEY",
+    "SIGNING_KEY",
+    "FLEET_ADMIN_PASSWORD",
+}
 READ = re.compile(
     r"""(?:env\.(?:text|flag|number|words)\(|environ(?:\.get\(|\[))\s*["']([A-Z_]+)["']"""
 )

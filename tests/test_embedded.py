@@ -264,7 +264,7 @@ def test_a_second_process_finds_the_running_servers(servers):
     found = environment(servers.directory)
 
     assert found == {**servers.urls(), **servers.keys()}
-    assert set(found) == {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY"}
+    assert set(found) == {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY", "SIGNING_KEY"}
 
 
 def test_without_a_running_portal_the_next_step_is_named(place):

@@ -26,7 +26,9 @@ from tests.world import rolled_back
 def test_the_schema_describes_every_operation_of_the_api():
     described = {tuple(label.split(" ")) for label in LABELS}
     offered = {(one.method, path_of(ROUTES[one.route])) for one in OPERATIONS}
-    offered |= {("POST", one.path.replace("<device:device_id>", "{device_id}")) for one in GATEWAY}
+    offered |= {
+        (one.method, one.path.replace("<device:device_id>", "{device_id}")) for one in GATEWAY
+    }
 
     assert offered - described == set()
 

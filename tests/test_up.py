@@ -11,12 +11,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
+import psycopg
 import pytest
 
+from fleetsite.embedded.servers import environment
 from fleetsite.embedded.vault import read_secrets
 from fleetsite.supervisor import preflight
 from fleetsite.supervisor.children import MARK, end_orphans
@@ -27,9 +30,10 @@ from fleetsite.supervisor.options import masked, options_from
 pytestmark = pytest.mark.xdist_group("up")
 
 PROJECT = Path(__file__).resolve().parents[1]
-PROCESSES = ["postgres", "valkey", "gateway", "worker", "beat", "agent"]
+PROCESSES = ["postgres", "valkey", "gateway", "worker", "bundle-worker", "beat", "agent"]
 OWN_SETTINGS = {
-    "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY", "DJANGO_SETTINGS_MODULE", "FLEET_URL",
+    "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY", "SIGNING_KEY",
+    "DJANGO_SETTINGS_MODULE", "FLEET_URL",
 }  # fmt: skip
 
 
@@ -94,9 +98,13 @@ class Up:
             return None
 
     def is_healthy(self) -> bool:
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        return self.asks("/health")
+
+    def asks(self, path: str) -> bool:
+        """Say whether the page answers well."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            line.request("GET", "/health")
+            line.request("GET", path)
             return line.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
@@ -180,7 +188,7 @@ def test_no_generated_secret_is_in_a_log_or_a_process_list(up):
 def test_the_agent_is_given_none_of_the_portals_secrets(up):
     environ = psutil.Process(up.pid("agent")).environ()
 
-    assert not {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY"} & set(environ)
+    assert not {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY", "SIGNING_KEY"} & set(environ)
 
 
 def test_this_machine_may_not_be_rebooted_by_its_own_portal(up):
@@ -198,6 +206,19 @@ def test_a_command_in_another_terminal_finds_the_running_servers(up):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
+
+
+def test_many_requests_leave_few_sessions_in_the_database(up):
+    url = environment(up.var_dir)["DATABASE_URL"]
+    assert eventually(lambda: up.asks("/ready"), within=30)
+    with ThreadPoolExecutor(16) as callers:
+        assert all(callers.map(lambda _: up.asks("/ready"), range(160)))
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fleet-portal'"
+        ).fetchone()
+
+    assert 0 < row[0] <= 30
 
 
 @pytest.mark.parametrize("name", [name for name in PROCESSES if name != "agent"])

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import sha256
 
-from django.core.files.base import ContentFile
 from django.db import transaction
 from guardian.shortcuts import assign_perm
 
@@ -25,8 +23,10 @@ from accounts.tests.factories import (
 )
 from audit import services as audit
 from audit.models import AuditEntry
-from commands.models import SupportBundle
-from commands.tests.factories import CommandFactory
+from commands.models import CommandTemplate
+from commands.tests.bundles import Files, kept_bundle
+from commands.tests.factories import CommandFactory, batch_of
+from commands.tests.library import stored_script
 from common import clock
 from common.ids import secret_digest, secret_token, uuid7
 from devices.models import (
@@ -83,6 +83,7 @@ def organization_rows(word: str) -> Rows:
     }
     rows.names["enrollment_token_id"] = str(_enrollment_token(rows).pk)
     rows.ids.append(str(organization.pk))
+    _library(rows)
     _note(rows)
     return rows
 
@@ -132,6 +133,7 @@ def device_rows(organization: Organization, word: str) -> Rows:
     }
     rows.ids += [str(device.pk), str(pending.pk), str(group.pk)]
     _commands(rows)
+    _batches(rows)
     _history(rows)
     return rows
 
@@ -151,24 +153,76 @@ def _commands(rows: Rows) -> None:
     commands = {
         "command_id": CommandFactory(**common),
         "delivered_command_id": CommandFactory(**common, **lease),
+        "held_command_id": CommandFactory(**common, held_reason=f"{rows.word} hold"),
         "ended_command_id": CommandFactory(**common, **ended, output=f"{rows.word} output"),
         "bundle_command_id": bundle_command,
     }
     sent = CommandFactory(**{**common, "kind": "bundle", "payload": {}}, **lease)
-    archive = f"{rows.word} archive".encode()
-    bundle = SupportBundle(
-        organization=rows.organization,
-        device=rows.device,
-        command=sent,
-        size=len(archive),
-        sha256=sha256(archive).hexdigest(),
-        created_at=now,
-    )
-    bundle.file.save(f"{rows.word}.tar.gz", ContentFile(archive), save=False)
-    bundle.save(force_insert=True)
+    files: Files = {f"logs/{rows.word}.txt": f"{rows.word} line\n"}
+    earlier = CommandFactory(**{**common, "kind": "bundle", "payload": {}}, **ended)
+    good = kept_bundle(earlier, files, device_health="healthy")
+    bundle = kept_bundle(sent, files)
     rows.names |= {name: str(command.pk) for name, command in commands.items()}
-    rows.names["bundle_id"] = str(bundle.pk)
-    rows.ids += [str(command.pk) for command in [*commands.values(), sent]] + [str(bundle.pk)]
+    rows.names |= {"bundle_id": str(bundle.pk), "sent_command_id": str(sent.pk)}
+    rows.ids += [str(one.pk) for one in [*commands.values(), sent, earlier, good, bundle]]
+
+
+def _library(rows: Rows) -> None:
+    now = clock.now()
+    script = stored_script(rows.organization, f"{rows.word}-script", f"echo {rows.word}\n")
+    run = CommandFactory(
+        device=rows.device,
+        organization=rows.organization,
+        kind="run_script",
+        payload={"script": script.name, "version": 1, "arguments": {}},
+        status="delivered",
+        attempt=1,
+        lease_expires_at=now + timedelta(minutes=1),
+    )
+    template = CommandTemplate.objects.create(
+        organization=rows.organization,
+        name=f"{rows.word} template",
+        description=f"{rows.word} description",
+        kind="config",
+        payload={"changes": {"NOTE": f"{rows.word} saved"}},
+        created_at=now,
+        created_by=f"{rows.word} author",
+    )
+    rows.names |= {
+        "script_id": str(script.pk),
+        "script_name": script.name,
+        "script_command_id": str(run.pk),
+        "template_id": str(template.pk),
+        "template_name": template.name,
+    }
+    rows.ids += [str(one.pk) for one in (script, run, template)]
+
+
+def _batches(rows: Rows) -> None:
+    fields = {
+        "kind": "config",
+        "payload": {"changes": {"NOTE": f"{rows.word} payload"}},
+        "selection": {"devices": [rows.device.device_id]},
+        "unmatched": [{"device_id": f"{rows.word}-nobody", "reason": "is not a device you see"}],
+        "created_by": f"{rows.word} author",
+    }
+    for name, status in {
+        "draft_batch_id": "draft",
+        "unapproved_batch_id": "awaiting_approval",
+        "paused_batch_id": "paused",
+        "batch_id": "running",
+    }.items():
+        ended = {"status": "failed", "finished_at": clock.now(), "error": f"{rows.word} error"}
+        command = CommandFactory(device=rows.device, organization=rows.organization, **ended)
+        batch = batch_of(
+            command,
+            status=status,
+            name=f"{rows.word} {status}",
+            reason=f"{rows.word} why",
+            **fields,
+        )
+        rows.names[name] = str(batch.pk)
+        rows.ids += [str(batch.pk), str(command.pk)]
 
 
 def _history(rows: Rows) -> None:

@@ -1,6 +1,6 @@
 from rest_framework import serializers
 
-from accounts.models import ApiKey, Membership, Organization
+from accounts.models import SLUG, ApiKey, Membership, Organization
 from accounts.policy import Role
 from common import limits
 
@@ -41,9 +41,22 @@ class OrganizationOutput(serializers.ModelSerializer):
             "heartbeat_interval_s",
             "command_poll_interval_s",
             "heartbeat_retention_days",
+            "batch_approval_above",
+            "bundle_retention_days",
+            "bundle_quota_mb",
             "created_at",
         ]
         read_only_fields = ["id", "slug", "is_active", "created_at"]
+
+
+class OrganizationInput(serializers.ModelSerializer):
+    """A tenant to make. The slug stays."""
+
+    class Meta:
+        model = Organization
+        fields = ["name", "slug"]
+        # A slug that is taken is the service's refusal, with a code.
+        extra_kwargs = {"slug": {"validators": [SLUG]}}
 
 
 class MembershipOutput(serializers.ModelSerializer):
@@ -72,9 +85,12 @@ class MemberInput(serializers.Serializer):
 
 
 class MemberCreated(MembershipOutput):
-    """The new member; `first_password` is shown this once, null for a person known already."""
+    """The new member; `first_password` is shown this once.
 
-    first_password = serializers.CharField(allow_null=True, read_only=True)
+    It signs in a person who had no account; one who has keeps the password they have.
+    """
+
+    first_password = serializers.CharField(read_only=True)
 
     class Meta(MembershipOutput.Meta):
         fields = [*MembershipOutput.Meta.fields, "first_password"]

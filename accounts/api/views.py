@@ -16,6 +16,7 @@ from accounts.api.serializers import (
     MemberCreated,
     MemberInput,
     MembershipOutput,
+    OrganizationInput,
     OrganizationOutput,
 )
 from accounts.models import ApiKey, Membership, Organization
@@ -28,7 +29,7 @@ from common import clock
 class Organizations(PortalView, ListAPIView[Organization]):
     """The organisation the caller acts in; all of them for a superuser who chose all."""
 
-    actions = {"GET": Action.ORGANIZATION_READ}
+    actions = {"GET": Action.ORGANIZATION_READ, "POST": Action.ORGANIZATION_CREATE}
     serializer_class = OrganizationOutput
     queryset = Organization.objects.none()
     ordering_fields = ["name", "created_at"]
@@ -37,6 +38,18 @@ class Organizations(PortalView, ListAPIView[Organization]):
     def get_queryset(self) -> Any:
         """Only what the caller may see."""
         return Organization.objects.visible_to(self.principal).order_by("name", "pk")
+
+    @extend_schema(
+        operation_id="organizations_create",
+        request=OrganizationInput,
+        responses={201: OrganizationOutput},
+    )
+    def post(self, request: Request) -> Response:
+        """Make an organisation. Only owners of the installation do."""
+        wanted = OrganizationInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        made = services.organization_create(actor=self.principal, **wanted.validated_data)
+        return Response(OrganizationOutput(made).data, status=201)
 
 
 class OrganizationDetail(PortalView):
@@ -85,7 +98,7 @@ class Users(PortalView, ListAPIView[Membership]):
 
     @extend_schema(operation_id="users_create", request=MemberInput, responses={201: MemberCreated})
     def post(self, request: Request) -> Response:
-        """Add a person; `first_password` is shown once and is null for somebody known already."""
+        """Add a person; `first_password` is shown once. Who has an account keeps their password."""
         wanted = MemberInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         membership, password = services.member_add(

@@ -161,6 +161,34 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
+                (
+                    "batch_approval_above",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text=(
+                            "A batch for more devices than this needs a second person."
+                            " Empty: none does."
+                        ),
+                        null=True,
+                    ),
+                ),
+                (
+                    "bundle_retention_days",
+                    models.PositiveIntegerField(
+                        default=30,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(3650),
+                        ],
+                    ),
+                ),
+                (
+                    "bundle_quota_mb",
+                    models.PositiveIntegerField(
+                        default=5000,
+                        help_text="Megabytes of support bundles kept; over it the oldest go.",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={

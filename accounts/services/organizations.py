@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -72,18 +73,21 @@ def member_add(
     name: str = "",
     password: str | None = None,
     limited_to_groups: bool = False,
-) -> tuple[Membership, str | None]:
-    """Make a person a member; return the membership and, for a new person, a first password.
+) -> tuple[Membership, str]:
+    """Make a person a member; return the membership and a first password.
 
-    The password is made up unless given, and comes back only for a person who had no account:
-    a known person keeps theirs. Raises AlreadyMember or PasswordTooWeak.
+    The password is made up unless given. It opens a new account; somebody who has an account
+    keeps their password, and this one opens nothing: an admin does not learn here who is known
+    to other organisations. Raises AlreadyMember or PasswordTooWeak.
     """
     user = User.objects.filter(email__iexact=email).first()
-    first_password = None
+    first_password = password or secret_token()[:20]
+    _password_accept(first_password, User(email=email, name=name))
     if user is None:
-        first_password = password or secret_token()[:20]
-        _password_accept(first_password, User(email=email, name=name))
         user = User.objects.create_user(email, first_password, name=name)
+    else:
+        # Time does not tell either.
+        make_password(first_password)
     try:
         with transaction.atomic():
             membership = Membership.objects.create(

@@ -2,7 +2,7 @@ import pytest
 
 from accounts.models import Membership, User
 from accounts.tests.clients import api_of
-from accounts.tests.factories import MembershipFactory
+from accounts.tests.factories import PASSWORD, MembershipFactory, UserFactory
 from audit.models import AuditEntry
 
 
@@ -20,7 +20,26 @@ def test_an_admin_adds_a_person_and_sees_a_first_password_once(admin_api, organi
 def test_a_known_person_keeps_their_password(admin_api, stranger):
     answer = admin_api.post("/api/v1/users", {"email": stranger.label, "role": "viewer"})
 
-    assert (answer.status_code, answer.data["first_password"]) == (201, None)
+    assert answer.status_code == 201
+    known = User.objects.get(email=stranger.label)
+    assert known.check_password(PASSWORD)
+    assert not known.check_password(answer.data["first_password"])
+
+
+def test_the_answer_does_not_tell_who_has_an_account_elsewhere(admin_api, stranger):
+    known = admin_api.post("/api/v1/users", {"email": stranger.label, "role": "viewer"})
+    fresh = admin_api.post("/api/v1/users", {"email": "fresh@example.org", "role": "viewer"})
+    weak = [
+        admin_api.post("/api/v1/users", {"email": email, "role": "viewer", "password": "short"})
+        for email in (UserFactory().email, "nobody@example.org")
+    ]
+
+    assert known.status_code == fresh.status_code == 201
+    assert {name: type(value) for name, value in known.json().items()} == {
+        name: type(value) for name, value in fresh.json().items()
+    }
+    assert len(known.json()["first_password"]) == len(fresh.json()["first_password"])
+    assert [one.json()["code"] for one in weak] == ["password_too_weak"] * 2
 
 
 def test_somebody_is_a_member_once(admin_api, operator):

@@ -18,6 +18,9 @@ def test_a_viewer_changes_nothing():
         Action.DEVICE_READ,
         Action.GROUP_READ,
         Action.COMMAND_READ,
+        Action.COMMAND_INSPECT,
+        Action.SCRIPT_READ,
+        Action.TEMPLATE_READ,
         Action.SYSTEM_READ,
     }
 

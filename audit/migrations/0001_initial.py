@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "audit entry",
-                "verbose_name_plural": "audit log",
+                "verbose_name_plural": "audit entries",
                 "indexes": [
                     models.Index(fields=["organization_id", "-at"], name="audit_entry_recent"),
                     models.Index(

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.urls import path, reverse
@@ -13,7 +13,9 @@ from unfold.decorators import display
 
 from accounts.admin_site import BoundedPaginator, TenantModelAdmin, principal_of
 from accounts.policy import Action
-from commands import services
+from commands.bundles.answers import archive_response
+from commands.bundles.reading import bundle_read
+from commands.errors import BundleNotReady
 from commands.models import SupportBundle
 from common import markup
 
@@ -24,12 +26,29 @@ class SupportBundleAdmin(TenantModelAdmin):
 
     rights: ClassVar[dict[str, Action]] = {"view": Action.BUNDLE_READ}
     paginator = BoundedPaginator
-    list_display = ["made", "device_link", "weight", "checksum", "command_link", "download"]
+    list_display = [
+        "made",
+        "status_badge",
+        "device_link",
+        "found",
+        "weight",
+        "command_link",
+        "download",
+    ]
     list_filter = [("device", AutocompleteSelectFilter)]
     list_select_related = ["device", "command"]
     search_fields = ["device__device_id"]
     ordering = ["-id"]
-    fields = ["device", "created_at", "weight", "sha256", "command"]
+    fields = [
+        "device",
+        "created_at",
+        "status",
+        "error",
+        "weight",
+        "sha256",
+        "command",
+        "expires_at",
+    ]
     readonly_fields = fields
 
     @display(description="Device", ordering="device__device_id")
@@ -38,15 +57,21 @@ class SupportBundleAdmin(TenantModelAdmin):
 
     @display(description="Received", ordering="created_at")
     def made(self, row: SupportBundle) -> str:
-        return markup.moment(row.created_at)
+        return markup.link(reverse("console:bundle", args=[row.pk]), markup.moment(row.created_at))
+
+    @display(description="Status", ordering="status")
+    def status_badge(self, row: SupportBundle) -> str:
+        return markup.badge(row.status)
+
+    @display(description="Findings")
+    def found(self, row: SupportBundle) -> str:
+        return (
+            str(len(row.findings)) if row.status == SupportBundle.Status.READY else markup.NOTHING
+        )
 
     @display(description="Size", ordering="size")
     def weight(self, row: SupportBundle) -> str:
-        return filesizeformat(row.size)
-
-    @display(description="SHA-256")
-    def checksum(self, row: SupportBundle) -> str:
-        return f"{row.sha256[:12]}…"
+        return filesizeformat(row.kept_size or row.size)
 
     @display(description="Command")
     def command_link(self, row: SupportBundle) -> str:
@@ -55,6 +80,8 @@ class SupportBundleAdmin(TenantModelAdmin):
 
     @display(description="Archive")
     def download(self, row: SupportBundle) -> str:
+        if row.status != SupportBundle.Status.READY:
+            return markup.NOTHING
         url = reverse("admin:commands_supportbundle_download", args=[row.pk])
         return markup.link(url, "Download")
 
@@ -76,12 +103,9 @@ class SupportBundleAdmin(TenantModelAdmin):
         if bundle is None:
             return self.absent(request, pk)
         try:
-            content = services.bundle_read(bundle=bundle, actor=principal_of(request))
+            content = bundle_read(bundle=bundle, actor=principal_of(request))
         except FileNotFoundError:
             return HttpResponse("The archive is no longer stored.", status=410)
-        return FileResponse(
-            content,
-            as_attachment=True,
-            filename=f"{bundle.device.device_id}-{bundle.created_at:%Y%m%d-%H%M%S}.tar.gz",
-            content_type="application/gzip",
-        )
+        except BundleNotReady as refusal:
+            return HttpResponse(refusal.message, status=409, content_type="text/plain")
+        return archive_response(bundle, content)

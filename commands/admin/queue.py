@@ -1,7 +1,6 @@
 """Queueing a command for one device or for many, in the browser."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,16 +15,16 @@ from django.urls import reverse
 from accounts.admin_site import principal_of
 from accounts.policy import Action
 from accounts.principals import Principal
-from commands import registry, services
-from commands.admin.payload_forms import PayloadForm, QueueForm
-from commands.models import OPEN
+from commands import services
+from commands.admin.once import FIELD, form_nonce, once
+from commands.admin.queue_forms import Sheet
+from commands.models import OPEN, CommandTemplate
+from commands.services import library
 from common import clock, limits
 from common.errors import DomainError
 from devices.admin import DeviceAdmin
 from devices.admin.bulk import frozen
 from devices.models import Device
-
-DEFAULT_KIND = "restart_service"
 
 
 @dataclass(frozen=True)
@@ -87,43 +86,72 @@ def queue_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     if not chosen.taking and not chosen.left_out:
         model_admin.message_user(request, "Choose devices first.", messages.WARNING)
         return redirect("admin:devices_device_changelist")
-    if request.method == "POST" and "confirmed" in request.POST:
-        return _queue(model_admin, request, chosen)
-    return _page(model_admin, request, chosen, *_forms(None, chosen))
-
-
-def _forms(
-    data: Any, chosen: Selection, kind: str = DEFAULT_KIND
-) -> tuple[QueueForm, list[PayloadForm]]:
-    form = QueueForm(data, initial={"kind": kind, "devices": chosen.ids})
-    # Only the chosen kind's fields are read: the others may stand half filled in.
-    payloads = [
-        PayloadForm(one, data if data and data.get("kind") == one.name else None)
-        for one in registry.kinds()
-    ]
-    return form, payloads
-
-
-def _queue(model_admin: Any, request: HttpRequest, chosen: Selection) -> HttpResponse:
-    form, payloads = _forms(request.POST, chosen)
-    details = next((one for one in payloads if one.is_bound), None)
-    if not form.is_valid() or details is None or not details.is_valid():
-        return _page(model_admin, request, chosen, form, payloads)
+    if request.method != "POST" or "confirmed" not in request.POST:
+        return _page(model_admin, request, chosen, Sheet(principal, chosen.ids))
+    if "use_template" in request.POST:
+        return _page(model_admin, request, chosen, _filled(request, chosen))
+    sheet = Sheet(principal, chosen.ids, request.POST)
+    if not sheet.is_valid():
+        return _page(model_admin, request, chosen, sheet)
     try:
-        registry.validate(name=details.kind.name, payload=details.payload())
+        if "save_template" in request.POST:
+            return _save_template(model_admin, request, chosen, sheet)
+        return once(request, lambda: _queue(model_admin, request, chosen, sheet))
     except DomainError as refusal:
-        details.add_error(None, refusal.message)
-        return _page(model_admin, request, chosen, form, payloads)
+        sheet.form.add_error(None, refusal.message)
+        return _page(model_admin, request, chosen, sheet)
+
+
+def _filled(request: HttpRequest, chosen: Selection) -> Sheet:
+    """Return the page as the chosen template fills it in."""
+    principal = principal_of(request)
+    sheet = Sheet(principal, chosen.ids, request.POST)
+    sheet.form.is_valid()
+    template: CommandTemplate | None = sheet.form.cleaned_data.get("template")
+    if template is None:
+        if "template" not in sheet.form.errors:
+            sheet.form.add_error("template", "Choose one.")
+        return sheet
+    return Sheet(principal, chosen.ids, template=template)
+
+
+def _save_template(
+    model_admin: Any, request: HttpRequest, chosen: Selection, sheet: Sheet
+) -> HttpResponse:
+    principal = principal_of(request)
+    if not principal.may(Action.TEMPLATE_MANAGE):
+        raise PermissionDenied
+    if not sheet.form.cleaned_data["new_template"]:
+        sheet.form.add_error("new_template", "Give it a name.")
+        return _page(model_admin, request, chosen, sheet)
+    template = library.template_create(
+        organization=principal.acting_organization(),
+        values=sheet.template_values(),
+        actor=principal,
+        now=clock.now(),
+    )
+    sentence = f"Saved the template “{template.name}”. Nothing is queued yet."
+    model_admin.message_user(request, sentence, messages.SUCCESS)
+    return _page(model_admin, request, chosen, sheet)
+
+
+def _queue(
+    model_admin: Any, request: HttpRequest, chosen: Selection, sheet: Sheet
+) -> tuple[HttpResponse, str | None]:
+    kind, payload, options = sheet.order()
     outcome = services.commands_queue(
         devices=chosen.taking,
-        kind=details.kind.name,
-        payload=details.payload(),
-        ttl=timedelta(minutes=form.cleaned_data["expires_in_min"]),
-        priority=form.cleaned_data["priority"],
+        kind=kind,
+        payload=payload,
+        options=options,
+        source="console",
         actor=principal_of(request),
         now=clock.now(),
     )
-    return _answer(model_admin, request, chosen, outcome)
+    answer = _answer(model_admin, request, chosen, outcome)
+    if not any(one.command for one in outcome):
+        return answer, None
+    return answer, answer.get("Location") or reverse("admin:commands_command_changelist")
 
 
 def _answer(
@@ -146,21 +174,18 @@ def _answer(
     return TemplateResponse(request, "admin/commands/command/queued.html", context)
 
 
-def _page(
-    model_admin: Any,
-    request: HttpRequest,
-    chosen: Selection,
-    form: QueueForm,
-    payloads: list[PayloadForm],
-) -> HttpResponse:
+def _page(model_admin: Any, request: HttpRequest, chosen: Selection, sheet: Sheet) -> HttpResponse:
+    sent_once = request.POST.get(FIELD) if sheet.form.is_bound else ""
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Queue a command",
         "model_admin": model_admin,
         "chosen": chosen,
-        "form": form,
-        "payloads": payloads,
-        "kind": form["kind"].value(),
+        "sheet": sheet,
+        "form": sheet.form,
+        "kind": sheet.form["kind"].value(),
+        "sent_once": sent_once or form_nonce(),
+        "may_save_template": principal_of(request).may(Action.TEMPLATE_MANAGE),
         "action_url": reverse("admin:commands_command_queue"),
     }
     return TemplateResponse(request, "admin/commands/command/queue.html", context)
@@ -174,8 +199,9 @@ def queue_for_selected(
     devices = frozen(model_admin, request, queryset)
     if not devices:
         return None
-    chosen = select([device.pk for device in devices], principal_of(request))
-    return _page(model_admin, request, chosen, *_forms(None, chosen))
+    principal = principal_of(request)
+    chosen = select([device.pk for device in devices], principal)
+    return _page(model_admin, request, chosen, Sheet(principal, chosen.ids))
 
 
 DeviceAdmin.actions.insert(0, queue_for_selected)

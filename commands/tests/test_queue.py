@@ -151,7 +151,8 @@ def test_a_command_is_pushed_by_device_id(operator_api, device):
     answer = operator_api.post("/api/v1/commands", PUSH)
 
     assert answer.status_code == 200
-    assert set(answer.data) == {"success", "request_id", "message", "timestamp"}
+    assert set(answer.data) >= {"success", "request_id", "message", "timestamp"}
+    assert (answer.data["status"], answer.data["device_id"]) == ("queued", "studio-1")
     status = operator_api.get(f"/api/v1/commands/{answer.data['request_id']}/status")
     assert (status.data["status"], status.data["done"]) == ("queued", False)
 

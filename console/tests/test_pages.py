@@ -32,6 +32,8 @@ PAGES = {
     "/admin/commands/command/{command}/change/": {A, O, V},
     "/admin/commands/command/{command}/delete/": set(),
     "/admin/commands/command/queue/?devices={device}": {A, O},
+    "/admin/commands/commandbatch/": {A, O, V},
+    "/admin/commands/commandbatch/add/": {A, O},
     "/admin/commands/supportbundle/": {A, O},
     "/admin/audit/auditentry/": {A, O},
     "/admin/audit/auditentry/add/": set(),
@@ -53,13 +55,13 @@ PAGES = {
     "/accounts/logout/": {A, O, V},
 }
 SIDEBAR = {
-    V: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Organisation",
-        "System status"},
-    O: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Support bundles",
-        "Audit log", "Organisation", "System status"},
+    V: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Batches",
+        "Scripts", "Templates", "Organisation", "System status"},
+    O: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Batches",
+        "Scripts", "Templates", "Support bundles", "Audit log", "Organisation", "System status"},
     A: {"Dashboard", "Devices", "Device groups", "Enrolment tokens", "Add a device",
-        "Device events", "Commands", "Support bundles", "Audit log", "Organisation", "People",
-        "API keys", "System status"},
+        "Device events", "Commands", "Batches", "Scripts", "Templates", "Support bundles",
+        "Audit log", "Organisation", "People", "API keys", "System status"},
 }  # fmt: skip
 
 

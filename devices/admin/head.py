@@ -14,8 +14,11 @@ TABS = [
     ("heartbeats", "Heartbeats", "console:device-heartbeats"),
     ("commands", "Commands", "console:device-commands"),
     ("events", "Events", "console:device-events"),
+    ("bundles", "Bundles", "console:device-bundles"),
     ("audit", "Audit", "console:device-audit"),
 ]
+# What some of them need beside reading the device.
+RIGHTS = {"audit": Action.AUDIT_READ, "bundles": Action.BUNDLE_READ}
 COMMANDABLE = {Device.Lifecycle.ACTIVE, Device.Lifecycle.QUARANTINED}
 
 
@@ -31,7 +34,7 @@ def device_head(principal: Principal, device: Device, tab: str) -> dict[str, Any
         "device": device,
         "state": device.state,
         "tab": tab,
-        "tabs": [one for one in TABS if one[0] != "audit" or principal.may(Action.AUDIT_READ)],
+        "tabs": [one for one in TABS if one[0] not in RIGHTS or principal.may(RIGHTS[one[0]])],
         "title": device.device_id,
         "content_title": device.device_id,
         "model_admin": admin.site.get_model_admin(Device),

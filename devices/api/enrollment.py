@@ -13,12 +13,12 @@ from accounts.models import Membership, User
 from accounts.policy import Action
 from common import clock
 from common.errors import InvalidInput
-from devices.api.serializers import (
+from devices.api.enrollment_serializers import (
     EnrollmentTokenCreated,
     EnrollmentTokenInput,
     EnrollmentTokenOutput,
-    GroupSerializer,
 )
+from devices.api.serializers import GroupSerializer
 from devices.models import DeviceGroup, EnrollmentToken
 from devices.services import enrollment
 from devices.services import groups as group_services

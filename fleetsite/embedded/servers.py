@@ -74,16 +74,20 @@ class Servers:
         return {names[server.name]: server.url for server in self.parts}
 
     def keys(self) -> dict[str, str]:
-        """SECRET_KEY and JWT_KEY."""
+        """SECRET_KEY, JWT_KEY and SIGNING_KEY."""
         return keys_of(self.secrets)
 
 
 def keys_of(secrets: dict[str, str]) -> dict[str, str]:
-    return {"SECRET_KEY": secrets["secret_key"], "JWT_KEY": secrets["jwt_key"]}
+    return {
+        "SECRET_KEY": secrets["secret_key"],
+        "JWT_KEY": secrets["jwt_key"],
+        "SIGNING_KEY": secrets.get("signing_key", ""),
+    }
 
 
 def environment(var_dir: str | Path) -> dict[str, str]:
-    """DATABASE_URL, REDIS_URL, SECRET_KEY and JWT_KEY of the portal that runs on `var_dir`.
+    """The addresses of the servers and the three keys of the portal that runs on `var_dir`.
 
     Reads two small files and starts nothing. Names for which `make up` was given a value of its
     own are absent. Raises EmbeddedError when nothing runs there.

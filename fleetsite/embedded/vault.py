@@ -10,7 +10,14 @@ from fleetsite.embedded.account import Account
 from fleetsite.embedded.errors import EmbeddedError
 
 # 32 random bytes each, hex: safe inside URLs, SQL literals and configuration files unquoted.
-NAMES = ("postgres_password", "fleet_password", "valkey_password", "secret_key", "jwt_key")
+NAMES = (
+    "postgres_password",
+    "fleet_password",
+    "valkey_password",
+    "secret_key",
+    "jwt_key",
+    "signing_key",
+)
 
 
 def write_private(path: Path, text: str, *, owner: Account | None = None) -> None:

@@ -73,6 +73,7 @@ class Machine:
             first={
                 "ALLOWED_SERVICES": "*",
                 "ALLOW_REBOOT": "false",
+                "ALLOW_SCRIPTS": "true",
             },
             always={"FLEET_URL": self.options.local_url},
         )

@@ -67,6 +67,14 @@ class Portal:
         self._start_program(
             "worker", self._celery("worker", "--concurrency", "2", "--without-mingle")
         )
+        # Bundles come from strangers: whoever reads them does nothing else.
+        self._start_program(
+            "bundle-worker",
+            self._celery(
+                *("worker", "-Q", "bundles", "--concurrency", "1", "--without-mingle"),
+                *("-n", "bundles@%h"),
+            ),
+        )
         schedule = options.var_dir / "run" / "beat-schedule"
         self._start_program("beat", self._celery("beat", "--pidfile=", "-s", str(schedule)))
         if options.enroll_this_machine:
@@ -165,6 +173,7 @@ class Portal:
         options = self.options
         command = [
             sys.executable, "-m", "uvicorn", "fleetsite.asgi:application",
+            "--http", "fleetsite.asgi:GatewayProtocol",
             "--host", options.host, "--port", str(options.port),
             "--no-access-log", "--no-server-header", "--no-proxy-headers",
             "--log-level", "warning", "--timeout-graceful-shutdown", "3",

@@ -37,7 +37,8 @@ BEGIN
             WHEN insufficient_privilege THEN
                 RAISE NOTICE 'The role {ROLE} could not be made or granted: %. The gateway will work'
                     ' with the rights of the application. To change that, let an administrator run:'
-                    ' CREATE ROLE {ROLE}; GRANT {ROLE} TO %;', SQLERRM, current_user;
+                    ' CREATE ROLE {ROLE}; GRANT {ROLE} TO %; and then run at once: manage.py migrate gateway'
+                    ' zero; manage.py migrate', SQLERRM, current_user;
                 EXIT;
         END;
     END LOOP;
@@ -63,8 +64,11 @@ GRANTS = {
     "devices_deviceevent": "INSERT",
     "devices_servicepulse": "SELECT, INSERT, UPDATE",
     "commands_command": (
-        "SELECT (id, device_id, kind, payload, priority, status, attempt, lease_expires_at,"
-        " expires_at), UPDATE (status, attempt, delivered_at, lease_expires_at)"
+        "SELECT (id, device_id, kind, payload, sequence, priority, disruptive, status, attempt,"
+        " expires_at, not_before, held_reason, lease_expires_at, run_timeout_s,"
+        " cancel_requested_at, expect_version, expect_state, on_mismatch, protocol),"
+        " UPDATE (status, moved_by, attempt, delivered_at, lease_expires_at, finished_at, result,"
+        " failure_class, error_code, error, output)"
     ),
 }
 _GRANT = "\n".join(f"    GRANT {rights} ON {table} TO {ROLE};" for table, rights in GRANTS.items())

@@ -18,7 +18,7 @@ from accounts.services.limiter import pass_or_refuse
 from accounts.services.sign_in import HOUR
 from common import clock, limits
 from devices import selectors
-from devices.api.serializers import RegisterInput, RegisterOutput
+from devices.api.enrollment_serializers import RegisterInput, RegisterOutput
 from devices.authentication import device_of_token
 from devices.models import Device
 from devices.services import enrollment

@@ -1,16 +1,10 @@
 """What devices ask of the portal besides the hot paths, and paths devices and people share."""
 
-import tempfile
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import IO, Any
+from typing import Any
 
 from django.http import Http404
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import ParseError
+from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,19 +12,17 @@ from accounts.api.base import PortalView, visible_or_404
 from accounts.policy import Action
 from commands import services as command_services
 from commands.api.filters import CommandFilter
+from commands.api.orders import order_of
 from commands.api.serializers import (
-    BundleOutput,
     CommandOutput,
-    CommandReportInput,
     QueueCommandInput,
 )
-from commands.api.views import OneCommandView
+from commands.api.views import shown
 from commands.models import Command
-from common import clock, limits
+from common import clock
 from common.paging import CURSOR_FILTERS, Cursors
-from common.parsers import BodyTooLarge
 from devices import selectors
-from devices.api.serializers import DeviceConfig, RotateInput, RotateOutput
+from devices.api.enrollment_serializers import DeviceConfig, RotateInput, RotateOutput
 from devices.models import Device
 from devices.services.tokens import digest_from_hex, token_rotate
 
@@ -113,102 +105,14 @@ class DeviceCommands(DeviceView, ListAPIView[Command]):
         wanted = QueueCommandInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         given = wanted.validated_data
+        kind, payload, options = order_of(given, kind="type", principal=self.principal)
         command = command_services.command_queue(
             device=device,
-            kind=given["type"],
-            payload=given["payload"],
-            priority=given["priority"],
-            ttl=timedelta(seconds=given["expires_in_s"]),
+            kind=kind,
+            payload=payload,
+            options=options,
+            request_id=given.get("request_id"),
             actor=self.principal,
             now=clock.now(),
         )
-        return Response(CommandOutput(command).data, status=201)
-
-
-class CommandDetail(OneCommandView):
-    """One command: people read it, its device reports on it."""
-
-    actions = {"GET": Action.COMMAND_READ, "PATCH": Action.COMMAND_REPORT}
-    serializer_class = CommandOutput
-
-    @extend_schema(operation_id="commands_read")
-    def get(self, _request: Request, pk: str) -> Response:
-        """Return the command with result and output."""
-        return Response(CommandOutput(self.command(pk)).data)
-
-    @extend_schema(
-        operation_id="commands_report", request=CommandReportInput, responses=CommandOutput
-    )
-    def patch(self, request: Request, pk: str) -> Response:
-        """Report on an attempt. The same report twice is accepted; 409 when it does not fit."""
-        command = self.command(pk)
-        wanted = CommandReportInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        updated = command_services.command_report(
-            command=command,
-            report=command_services.Report(**wanted.validated_data),
-            actor=self.principal,
-            now=clock.now(),
-        )
-        return Response(CommandOutput(updated).data)
-
-
-class ArchiveParser(BaseParser):
-    """A raw archive, spooled to disk."""
-
-    media_type = "application/gzip"
-
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Return an open file positioned at its start, or raise BodyTooLarge."""
-        spool = tempfile.SpooledTemporaryFile(max_size=limits.BODY_BYTES)  # noqa: SIM115 - returned
-        while chunk := stream.read(64 * 1024):
-            spool.write(chunk)
-            if spool.tell() > limits.BUNDLE_BYTES:
-                spool.close()
-                raise BodyTooLarge(f"A bundle may have {limits.BUNDLE_BYTES} bytes. Send less.")
-        spool.seek(0)
-        return spool
-
-
-class BundleUpload(OneCommandView):
-    """Where a device sends the archive a `bundle` command asked for."""
-
-    actions = {"POST": Action.COMMAND_REPORT}
-    parser_classes = [ArchiveParser]
-    serializer_class = BundleOutput
-
-    @extend_schema(
-        operation_id="commands_bundle_upload",
-        request={"application/gzip": OpenApiTypes.BINARY},
-        responses={201: BundleOutput},
-        parameters=[
-            OpenApiParameter(
-                "X-Content-SHA256",
-                OpenApiTypes.STR,
-                OpenApiParameter.HEADER,
-                description="SHA-256 of the archive in hex; compared when sent.",
-            )
-        ],
-    )
-    def post(self, request: Request, pk: str) -> Response:
-        """Keep the archive; sending the same one again is accepted."""
-        command = self.command(pk)
-        content: Any = request.data
-        if not hasattr(content, "seek"):
-            raise ParseError("The body is empty. Send the archive.")
-        size = content.seek(0, 2)
-        content.seek(0)
-        bundle = command_services.bundle_store(
-            command=command,
-            content=content,
-            size=size,
-            sha256=request.headers.get("X-Content-SHA256", ""),
-            actor=self.principal,
-            now=clock.now(),
-        )
-        return Response(BundleOutput(bundle).data, status=201)
+        return shown(command, 201)

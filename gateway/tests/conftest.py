@@ -8,6 +8,7 @@ import pytest
 from devices.models import Device
 from devices.tests.factories import token_of
 from gateway.tests.door import Answer, Door
+from gateway.tests.served import Served
 from tests.gateway_client import GatewayClient
 
 
@@ -23,6 +24,14 @@ def gateway(transactional_db: None) -> Iterator[GatewayClient]:
 def door(transactional_db: None) -> Iterator[Door]:
     """A gateway that many call at once, and whose inside can be looked at."""
     opened = Door()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def served(transactional_db: None) -> Iterator[Served]:
+    """A gateway behind a real HTTP server."""
+    opened = Served()
     yield opened
     opened.close()
 

@@ -93,8 +93,8 @@ async def stand_in_for_django(scope: Any, _receive: Any, send: Any) -> None:
 class Door:
     """A running gateway with an event loop of its own."""
 
-    def __init__(self) -> None:
-        self.gateway = Gateway(stand_in_for_django)
+    def __init__(self, gateway: Gateway | None = None) -> None:
+        self.gateway = gateway or Gateway(stand_in_for_django)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()

@@ -32,7 +32,10 @@ def test_a_claimed_command_has_the_shape_agents_rely_on(claim, device):
 
     (command,) = claim().json()["commands"]
 
-    assert set(command) == {"id", "type", "payload", "attempt", "lease_expires_at", "expires_at"}
+    assert set(command) == {
+        *("id", "type", "payload", "attempt", "sequence", "lease_expires_at", "expires_at"),
+        *("run_timeout_s", "disruptive"),
+    }
     assert (command["id"], command["type"], command["attempt"]) == (str(queued.pk), "reboot", 1)
     assert command["payload"] == {"delay_seconds": 5}
     queued.refresh_from_db()
@@ -41,9 +44,8 @@ def test_a_claimed_command_has_the_shape_agents_rely_on(claim, device):
 
 
 def test_urgent_ones_go_first_and_others_in_their_order(claim, device):
-    kinds = ["reboot", "bundle", "config"]
-    for kind, priority in zip(kinds, [0, 0, 5], strict=True):
-        CommandFactory(device=device, kind=kind, priority=priority)
+    for kind, priority, sequence in [("bundle", 0, 2), ("reboot", 0, 1), ("config", 5, 3)]:
+        CommandFactory(device=device, kind=kind, priority=priority, sequence=sequence)
 
     assert [c["type"] for c in claim("?max=10").json()["commands"]] == [
         "config",

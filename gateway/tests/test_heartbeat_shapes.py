@@ -72,6 +72,7 @@ def test_the_status_shape_is_read():
     ("sent", "column", "value"),
     [
         ({"timestamp": "2000-01-01T00:00:01+00:00"}, "ts", 1_000_000),
+        ({"ts": "2000-01-01T00:00:01"}, "ts", 1_000_000),
         ({"seq": 7}, "sequence", 7),
         ({"commit_hash": "ab"}, "commit", "ab"),
         ({"current_commit_hash": "cd"}, "commit", "cd"),
@@ -156,7 +157,6 @@ def test_unusual_json_is_read(value: Any):
     ("sent", "field"),
     [
         ({"ts": "yesterday"}, "ts"),
-        ({"ts": "2026-01-01T00:00:00"}, "ts"),
         ({"ts": "0001-01-01T00:00:00+14:00"}, "ts"),
         ({"ts": 5}, "ts"),
         ({"last_convergence": "9999-12-31T23:59:59-14:00"}, "last_convergence"),

@@ -43,6 +43,13 @@ def test_the_gateways_paths_take_post_only(door, path, method):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
+def test_a_stream_takes_get_only(door, method):
+    answer = door.call(Call("/api/v1/devices/kiosk-1/stream", method=method))
+
+    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
 @pytest.mark.parametrize("path", OWN)
 def test_a_caller_without_a_credential_is_told_which_one(door, path):
     answer = door.post(path, {})

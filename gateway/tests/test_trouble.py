@@ -13,7 +13,7 @@ from commands.tests.factories import CommandFactory
 from common import db
 from devices.models import DeviceState, Heartbeat, ServicePulse
 from devices.tests.factories import DeviceFactory, token_of
-from gateway import background, claims, database, gatherer
+from gateway import background, claims, database, gatherer, rounds, wakeups
 from gateway.tests.door import Call
 
 PATIENCE_S = 5.0
@@ -189,13 +189,13 @@ def test_a_device_that_hung_up_takes_no_command(door, device, token):
         headers={"X-Device-Token": token},
     )
     claim = door.begin(call.run(door.gateway))
-    eventually(lambda: door.running.claims._waiters == 1)
+    eventually(lambda: door.running.claims.waiting == 1)
 
     door.hang_up(call)
     claim.result(PATIENCE_S)
 
-    assert door.running.claims._waiters == 0
-    assert not door.running.claims._waiting
+    assert door.running.claims.waiting == 0
+    assert device.pk not in door.running.wakeups
     command = CommandFactory(device=device)
     assert Command.objects.get(pk=command.pk).status == "queued"
 
@@ -206,9 +206,9 @@ def test_waiting_claims_are_answered_when_the_server_is_told_to_stop(door, devic
         headers={"X-Device-Token": token},
     )
     claim = door.begin(call.run(door.gateway))
-    eventually(lambda: door.running.claims._waiters == 1)
+    eventually(lambda: door.running.claims.waiting == 1)
 
-    door.loop.call_soon_threadsafe(door.running.claims.end)
+    door.loop.call_soon_threadsafe(door.running.end_waits)
 
     assert claim.result(PATIENCE_S).json() == {"commands": []}
 
@@ -223,14 +223,26 @@ def test_too_many_waiting_claims_are_refused(door, device, token, monkeypatch):
     assert answer.status == 503
 
 
+def test_claims_that_come_faster_than_they_are_answered_are_refused(
+    door, device, token, monkeypatch
+):
+    monkeypatch.setattr(rounds, "QUEUE_MAX", 0)
+
+    answer = door.post(
+        f"/api/v1/devices/{device.device_id}/commands/claim", None, {"X-Device-Token": token}
+    )
+
+    assert (answer.status, "retry-after" in answer.headers) == (503, True)
+
+
 def test_a_command_queued_while_nobody_listened_is_found(door, device, token, monkeypatch):
-    monkeypatch.setattr(claims, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(wakeups, "LOOK_EVERY_S", 0.1)
     call = Call(
         f"/api/v1/devices/{device.device_id}/commands/claim?wait=20",
         headers={"X-Device-Token": token},
     )
     claim = door.begin(call.run(door.gateway))
-    eventually(lambda: door.running.claims._waiters == 1)
+    eventually(lambda: door.running.claims.waiting == 1)
     db.execute("ALTER TABLE commands_command DISABLE TRIGGER commands_command_queued")
     try:
         CommandFactory(device=device)

@@ -104,6 +104,14 @@
     show();
   };
 
+  // --- arguments of the chosen script ---
+  const followScript = (select) => {
+    const show = () =>
+      each(document, "[data-arguments]", (part) => { part.hidden = part.disabled = part.dataset.arguments !== select.value; });
+    select.addEventListener("change", show);
+    show();
+  };
+
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-opens]");
     if (opener) document.querySelector(opener.dataset.opens).showModal();
@@ -126,5 +134,6 @@
     each(document, "[data-live]", keepLive);
     each(document, "[data-arrivals]", watchArrivals);
     each(document, "[data-kind-choice] select", followKind);
+    each(document, "[data-script-choice] select", followScript);
   });
 })();

@@ -1,9 +1,10 @@
 import json
 import os
 import secrets
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from accounts.models import Organization, User
@@ -18,9 +19,24 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Print {"created", "email", "password", "organization"}; the password only when made up.
 
-        FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD and FLEET_ORGANIZATION preset what is made.
+        FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD and FLEET_ORGANIZATION preset what is made;
+        FLEET_ADMIN_PASSWORD_FILE names a file that holds the password.
         """
         self.stdout.write(json.dumps(bootstrap()))
+
+
+def _preset_password() -> str:
+    """Return the password of the environment or of its file; empty when there is none."""
+    path = os.environ.get("FLEET_ADMIN_PASSWORD_FILE")
+    if os.environ.get("FLEET_ADMIN_PASSWORD") or not path:
+        return os.environ.get("FLEET_ADMIN_PASSWORD", "")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(
+            f"FLEET_ADMIN_PASSWORD_FILE cannot be read: {type(error).__name__}. Name a file of"
+            " UTF-8 text this process may read."
+        ) from None
 
 
 @transaction.atomic
@@ -32,7 +48,7 @@ def bootstrap() -> dict[str, Any]:
     if first is not None:
         return {"created": False, "email": first.email, "password": None, "organization": None}
     email = os.environ.get("FLEET_ADMIN_EMAIL") or "admin@fleet.local"
-    password = os.environ.get("FLEET_ADMIN_PASSWORD") or secrets.token_urlsafe(12)
+    password = _preset_password() or secrets.token_urlsafe(12)
     name = os.environ.get("FLEET_ORGANIZATION") or "My fleet"
     organization = Organization.objects.order_by("created_at").first()
     if organization is None:

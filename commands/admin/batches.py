@@ -1,0 +1,236 @@
+"""The list of batches and the page of one."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from accounts.admin_site import (
+    BoundedPaginator,
+    MomentsFilter,
+    PortalChangeList,
+    TenantModelAdmin,
+    principal_of,
+)
+from accounts.policy import Action
+from accounts.principals import Principal
+from commands import registry, services
+from commands.admin.batch_forms import BatchReasonForm
+from commands.admin.batch_new import new_view, preview_view
+from commands.admin.batch_page import VERBS, batch_context, parts
+from commands.models import ENDED, CommandBatch
+from commands.services.batch_progress import WAITING, counts_of
+from common import clock, limits, markup
+from common.errors import DomainError
+
+
+class BatchStatusFilter(MultipleDropdownFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in CommandBatch.Status.choices]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[CommandBatch]
+    ) -> QuerySet[CommandBatch]:
+        wanted = [word for word in request.GET.getlist("status") if word]
+        return queryset.filter(status__in=wanted) if wanted else queryset
+
+
+class BatchKindFilter(DropdownFilter):
+    title = "type"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.name, kind.label) for kind in registry.kinds()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[CommandBatch]
+    ) -> QuerySet[CommandBatch]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class BatchList(PortalChangeList):
+    """Counts the commands of the batches of a page at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        counts = counts_of(self.result_list)
+        for batch in self.result_list:
+            batch.counts = counts.get(batch.pk, Counter())
+
+
+def bar(counts: Counter[str]) -> SafeString:
+    """Return counts by status as one bar of coloured parts."""
+    spans = format_html_join(
+        "", '<span class="fp-is-{}" style="flex: {}" title="{}"></span>', parts(counts)
+    )
+    return format_html('<span class="fp-bar">{}</span>', spans)
+
+
+@admin.register(CommandBatch)
+class CommandBatchAdmin(TenantModelAdmin):
+    """One order to many devices."""
+
+    rights: ClassVar[dict[str, Action]] = {
+        "view": Action.COMMAND_READ,
+        "add": Action.COMMAND_CREATE,
+    }
+    paginator = BoundedPaginator
+    list_display = ["title", "status_badge", "progress", "devices", "kind", "made", "created_by"]
+    list_filter = [BatchStatusFilter, BatchKindFilter, ("created_at", MomentsFilter)]
+    list_select_related = ["organization"]
+    search_fields = ["name", "created_by"]
+    search_help_text = "Name, or who made it"
+    ordering = ["-id"]
+
+    @display(description="Batch", ordering="name")
+    def title(self, row: CommandBatch) -> str:
+        return format_html('<span class="fp-two"><b>{}</b></span>', row.name)
+
+    @display(description="Status", ordering="status")
+    def status_badge(self, row: CommandBatch) -> str:
+        return markup.badge(row.status, row.get_status_display())
+
+    @display(description="Progress")
+    def progress(self, row: CommandBatch) -> str:
+        counts: Counter[str] = row.counts.copy()  # type: ignore[attr-defined]
+        ended = sum(counts[status] for status in ENDED)
+        total = max(row.total, counts.total())
+        counts[WAITING] = 0 if row.is_over else total - counts.total()
+        return format_html(
+            '<span class="fp-progress">{}<small>{} of {}</small></span>', bar(counts), ended, total
+        )
+
+    @display(description="Devices")
+    def devices(self, row: CommandBatch) -> str:
+        return str(row.total or markup.NOTHING)
+
+    @display(description="Made", ordering="created_at")
+    def made(self, row: CommandBatch) -> str:
+        return markup.moment(row.created_at)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BatchList
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        name = "commands_commandbatch"
+        return [
+            path("preview/", wrap(partial(preview_view, self)), name=f"{name}_preview"),
+            path("<uuid:pk>/live/", wrap(self.live_view), name=f"{name}_live"),
+            path("<uuid:pk>/do/<slug:verb>/", wrap(self.act_view), name=f"{name}_act"),
+            *super().get_urls(),
+        ]
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Ask for the devices, the command and the plan."""
+        return new_view(self, request)
+
+    def _visible(self, request: HttpRequest, object_id: object) -> CommandBatch | None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found: CommandBatch | None = self.get_object(request, unquote(str(object_id)))
+        return found
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one batch; nothing of it is edited."""
+        batch = self._visible(request, object_id)
+        if batch is None:
+            return self.absent(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            **batch_context(batch, principal_of(request), now=clock.now()),
+            "title": batch.name,
+            "model_admin": self,
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/commands/commandbatch/page.html", context)
+
+    def live_view(self, request: HttpRequest, pk: object) -> HttpResponse:
+        """Return the changing part of the page."""
+        batch = self._visible(request, pk)
+        if batch is None:
+            return HttpResponse(status=404)
+        context = batch_context(batch, principal_of(request), now=clock.now())
+        return TemplateResponse(request, "admin/commands/commandbatch/live.html", context)
+
+    def act_view(self, request: HttpRequest, pk: object, verb: str) -> HttpResponse:
+        """Do to a batch what a button says."""
+        batch = self._visible(request, pk)
+        if batch is None:
+            return self.absent(request, pk)
+        principal = principal_of(request)
+        act = VERBS.get(verb)
+        if request.method != "POST" or act is None or not act.allowed(principal):
+            raise PermissionDenied
+        form = BatchReasonForm(request.POST)
+        if not form.is_valid():
+            self.message_user(
+                request, f"The reason has at most {limits.LINE_CHARS} characters.", messages.ERROR
+            )
+            return redirect("admin:commands_commandbatch_change", batch.pk)
+        try:
+            batch = _DO[verb](batch, principal, form.cleaned_data)
+            self.message_user(request, act.done, messages.SUCCESS)
+        except DomainError as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+        return redirect("admin:commands_commandbatch_change", batch.pk)
+
+
+Doing = Callable[[CommandBatch, Principal, dict[str, Any]], CommandBatch]
+
+_DO: dict[str, Doing] = {
+    "start": lambda batch, principal, entered: services.batch_start(
+        batch=batch, principal=principal, now=clock.now(), reason=entered["reason"]
+    ),
+    "approve": lambda batch, principal, entered: services.batch_approve(
+        batch=batch, principal=principal, now=clock.now(), reason=entered["reason"]
+    ),
+    "pause": lambda batch, principal, entered: services.batch_pause(
+        batch=batch, principal=principal, reason=entered["reason"]
+    ),
+    "resume": lambda batch, principal, entered: services.batch_resume(
+        batch=batch, principal=principal, reason=entered["reason"]
+    ),
+    "cancel": lambda batch, principal, entered: services.batch_cancel(
+        batch=batch,
+        principal=principal,
+        now=clock.now(),
+        reason=entered["reason"],
+        force=entered["force"],
+    ),
+    "retry": lambda batch, principal, _entered: services.batch_retry_failed(
+        batch=batch,
+        principal=principal,
+        now=clock.now(),
+        draft=True,
+        origin=CommandBatch.Origin.CONSOLE,
+    ),
+}

@@ -1,0 +1,52 @@
+"""What reading one archive may cost, counted while it is read."""
+
+from commands.bundles.contents.refusal import ArchiveRefused
+from common import limits
+
+# Small archives compress well by nature; the ratio counts from here.
+RATIO_FROM = 1024 * 1024
+
+
+class Budget:
+    """Counts members and unpacked bytes of an archive of `packed` bytes."""
+
+    def __init__(self, *, packed: int) -> None:
+        self.packed = packed
+        self.unpacked = 0
+        self.members = 0
+        self._names: set[str] = set()
+
+    def add_member(self, name: str, size: int) -> None:
+        """Count a file by what its header says. Raises ArchiveRefused."""
+        self._count()
+        if size > limits.BUNDLE_MEMBER_BYTES:
+            raise ArchiveRefused(
+                f"{name} has {size} bytes; a member may have {limits.BUNDLE_MEMBER_BYTES}."
+            )
+        # A case-blind file system would hold one of the two.
+        if name.casefold() in self._names:
+            raise ArchiveRefused(f"The name {name} is there twice.")
+        self._names.add(name.casefold())
+
+    def add_folder(self, name: str, size: int) -> None:
+        """Count a folder. Raises ArchiveRefused for one that claims to hold bytes."""
+        self._count()
+        if size:
+            raise ArchiveRefused(f"The folder {name} claims to hold {size} bytes.")
+
+    def _count(self) -> None:
+        self.members += 1
+        if self.members > limits.BUNDLE_MEMBERS:
+            raise ArchiveRefused(f"The archive has more than {limits.BUNDLE_MEMBERS} members.")
+
+    def add_bytes(self, count: int, *, read: int) -> None:
+        """Count unpacked bytes of any kind; `read` is how many packed ones went in so far."""
+        self.unpacked += count
+        if self.unpacked > limits.BUNDLE_UNPACKED_BYTES:
+            raise ArchiveRefused(
+                f"The archive unpacks to more than {limits.BUNDLE_UNPACKED_BYTES} bytes."
+            )
+        if self.unpacked > RATIO_FROM and self.unpacked > limits.BUNDLE_RATIO * max(read, 1):
+            raise ArchiveRefused(
+                f"The archive unpacks to more than {limits.BUNDLE_RATIO} times its size."
+            )
