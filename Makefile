@@ -8,7 +8,8 @@ BIN := .venv/bin
 PY := $(BIN)/python
 # Tests start their servers before Django reads its settings.
 TESTING := DJANGO_SETTINGS_MODULE=tests.settings
-JOBS ?= auto
+# One more than there are cores: some tests wait for a process.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 ARGS ?=
 
 help: ## Show what can be made

@@ -61,6 +61,9 @@ ORDERINGS = ["organization__name,-organization_id", "device__organization,user__
 # Doors anybody may knock at.
 PUBLIC = {"auth-token", "auth-refresh", "device-register"}
 
+# Who tries the methods a route does not offer: whoever may do most, and whoever may do nothing.
+STRANGEST = {"admin", "anonymous"}
+
 # Answers that may differ, and why.
 TOLERATED = {
     # A person with an account elsewhere is added with that account; there is one per address.
@@ -96,6 +99,8 @@ class Matrix:
         for method in METHODS:
             operation = any_operation(self.route.name, method)
             declared = method in operations_of(self.route.name)
+            if not declared and self.caller.name not in STRANGEST:
+                continue
             if parameters(self.route.path):
                 wrong += self._compare(*self._twins(operation, in_path=True), alone=not declared)
             if declared and self._may_enter(operation):

@@ -71,6 +71,7 @@ class CommandAdmin(CommandPage):
         StatusFilter,
         KindFilter,
         ("device", AutocompleteSelectFilter),
+        ("batch", AutocompleteSelectFilter),
         ("created_at", MomentsFilter),
     ]
     list_select_related = ["device", "organization"]
