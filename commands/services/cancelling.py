@@ -8,7 +8,7 @@ from django.db import transaction
 from audit import services as audit
 from audit.services import Actor
 from commands.errors import CommandAlreadyEnded, CommandNotHeld
-from commands.models import Command
+from commands.models import Command, CommandBatch
 from commands.services.rows import check_version, locked, moved
 from common import limits
 
@@ -87,13 +87,22 @@ def command_release(
 ) -> Command:
     """Let a held command go; being offline for long does not hold it again.
 
-    Raises CommandNotHeld, or VersionConflict when it has moved since the caller looked.
+    Raises CommandNotHeld, also for one a paused batch holds, or VersionConflict when it has moved
+    since the caller looked.
     """
     row = locked(command)
     check_version(row, expected_version)
     if row.status != Command.Status.QUEUED or not row.held_reason or row.expires_at <= now:
         raise CommandNotHeld(
             f"Command {row.pk} is {row.status} and not held; there is nothing to release.",
+            command_status=row.status,
+            attempt=row.attempt,
+            version=row.version,
+        )
+    if row.batch and row.batch.status == CommandBatch.Status.PAUSED:
+        raise CommandNotHeld(
+            f"Command {row.pk} is held because its batch “{row.batch.name}” is paused."
+            " Resume the batch, and all of its commands go on.",
             command_status=row.status,
             attempt=row.attempt,
             version=row.version,

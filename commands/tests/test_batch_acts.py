@@ -57,6 +57,22 @@ def test_pausing_holds_what_waits_and_resuming_lets_it_go(
     assert asked.held_reason == "an operator's word"
 
 
+def test_a_command_of_a_paused_batch_is_not_released_by_itself(
+    operator_api: APIClient, organization: Organization
+):
+    batch = made(operator_api, fleet(organization, 1))
+    batches_advance()
+    operator_api.post(f"{URL}/{batch['id']}/pause", {})
+    held = Command.objects.get()
+
+    answer = operator_api.post(f"/api/v1/commands/{held.pk}/release", {})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "command_not_held")
+    assert "Resume the batch" in answer.json()["detail"]
+    held.refresh_from_db()
+    assert held.held_reason == "batch paused"
+
+
 def test_a_paused_batch_sends_no_wave(operator_api: APIClient, organization: Organization):
     batch = made(operator_api, fleet(organization, 2))
     operator_api.post(f"{URL}/{batch['id']}/pause", {})
