@@ -22,6 +22,7 @@ _VOLATILE = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{64}\b|\b(?:fk|et|rt)_\w+"
     r"|\beyJ[\w.-]+|\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-]\d\d:\d\d)?"
     r"|csrfmiddlewaretoken\S* value=\S+|nonce-\S+|nonce=\S+|\d+ (?:s|min) ago|just now"
+    r"|in \d+ (?:s|min)\b|[\d.]+\xa0[KMG]B"
     r"|\"first_password\": ?\"\w+\"|\bp=\w+"
 )
 

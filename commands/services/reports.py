@@ -67,10 +67,9 @@ def _in_flight(row: Command, attempt: int) -> bool:
 
 
 def _said_before(row: Command, report: Report) -> bool:
+    """Say whether the attempt ended with just this. The command may have ended otherwise since."""
     if report.status not in ENDED:
         return False
-    if (row.status, row.attempt) == (report.status, report.attempt):
-        return True
     attempts = CommandAttempt.objects.filter(command=row, number=report.attempt)
     return attempts.filter(outcome=report.status).exists()
 

@@ -8,6 +8,7 @@ import factory
 from accounts.tests.factories import OrganizationFactory
 from commands.models import FINISHED, BatchTarget, Command, CommandBatch
 from commands.services.queueing import lanes_take
+from common import clock, limits
 from devices.tests.factories import DeviceFactory
 
 
@@ -29,6 +30,20 @@ class CommandFactory(factory.django.DjangoModelFactory):
 
     class Meta:
         model = Command
+
+
+def deliver(command: Command, **fields: Any) -> Command:
+    """Hand the command out as the gateway does."""
+    Command.objects.filter(pk=command.pk).update(
+        status="delivered",
+        moved_by="gateway",
+        attempt=command.attempt + 1,
+        delivered_at=clock.now(),
+        lease_expires_at=clock.now() + limits.COMMAND_LEASE,
+        **fields,
+    )
+    command.refresh_from_db()
+    return command
 
 
 class BatchFactory(factory.django.DjangoModelFactory):

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from audit.models import AuditEntry
 from commands.models import ENDED, OPEN, TRANSITIONS, Command, SupportBundle
-from commands.tests.factories import CommandFactory
+from commands.tests.factories import CommandFactory, deliver
 from common import clock, limits
 from devices.models import DeviceEvent
 from devices.tests.factories import DeviceFactory
@@ -22,9 +22,7 @@ def now(db):
 
 @pytest.fixture
 def handed_out(device, now):
-    return CommandFactory(
-        device=device, status="delivered", attempt=1, lease_expires_at=now + 60 * SECOND
-    )
+    return deliver(CommandFactory(device=device, created_at=now))
 
 
 def report(api, command, status, attempt=1, **fields):

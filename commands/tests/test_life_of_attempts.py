@@ -7,7 +7,7 @@ import pytest
 from commands import services
 from commands.models import Command, CommandAttempt, CommandEvent
 from commands.services.retries import pause_s
-from commands.tests.factories import CommandFactory
+from commands.tests.factories import CommandFactory, deliver
 from common import clock, limits
 
 SECOND = timedelta(seconds=1)
@@ -16,20 +16,6 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def now(db):
     return clock.now()
-
-
-def deliver(command, **fields):
-    """Hand the command out as the gateway does."""
-    Command.objects.filter(pk=command.pk).update(
-        status="delivered",
-        moved_by="gateway",
-        attempt=command.attempt + 1,
-        delivered_at=clock.now(),
-        lease_expires_at=clock.now() + limits.COMMAND_LEASE,
-        **fields,
-    )
-    command.refresh_from_db()
-    return command
 
 
 @pytest.fixture
@@ -102,6 +88,18 @@ def test_a_report_of_an_earlier_attempt_is_refused_unless_it_repeats_its_end(dev
         "delivered",
         2,
     )
+
+
+def test_an_attempt_that_failed_was_not_cancelled_by_a_later_cancel(
+    operator_api, device_api, command
+):
+    policy(command, failed=1)
+    report(device_api, command, "failed")
+    operator_api.post(f"/api/v1/commands/{command.pk}/cancel", {})
+
+    assert report(device_api, command, "failed").status_code == 200
+    answer = report(device_api, command, "cancelled")
+    assert (answer.status_code, answer.json()["command_status"]) == (409, "cancelled")
 
 
 def test_timers_begin_with_the_run_and_a_step_never_outlives_it(device_api, command):
