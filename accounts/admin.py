@@ -18,7 +18,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts.admin_site import TenantModelAdmin, principal_of
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.models import ApiKey, Membership, Organization
 from accounts.policy import Action, Role
 from accounts.principals import Principal

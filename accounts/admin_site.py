@@ -1,6 +1,5 @@
 """The admin as the console: rows by `visible_to`, rights by the policy, writes by services."""
 
-from datetime import UTC
 from functools import update_wrapper
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -14,50 +13,31 @@ from django.core.exceptions import (
     PermissionDenied,
     ValidationError,
 )
-from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.functional import cached_property
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import urlencode
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
-    RangeDateTimeFilter,
-    RelatedDropdownFilter,
-)
-from unfold.contrib.filters.forms import AutocompleteDropdownForm
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.sites import UnfoldAdminSite
-from unfold.utils import parse_datetime_str
 from unfold.views import ChangeList
 
+from accounts.admin_lists import (
+    PortalChangeList,
+    VisibleAutocompleteFilter,
+    VisibleRelatedFilter,
+    parameters_of,
+)
+from accounts.admin_requests import own_path, principal_of
 from accounts.policy import Action
 from accounts.principals import Principal
 from common import limits
 from common.errors import DomainError
 
-# Counting stops here: nobody pages further, and a count of everything reads everything.
-COUNT_MAX = 10_000
 # An entrance that would show rows past `visible_to`.
 _CLOSED = {"view_on_site"}
-
-
-def principal_of(request: HttpRequest) -> Principal:
-    """Return whoever asks. The admin site has made sure that there is somebody."""
-    principal: Principal | None = getattr(request, "principal", None)
-    if principal is None:
-        raise PermissionDenied
-    return principal
-
-
-def own_path(request: HttpRequest, wanted: str) -> str:
-    """Return the path when it stays on this site, else an empty text."""
-    safe = wanted.startswith("/") and url_has_allowed_host_and_scheme(
-        wanted, {request.get_host()}, require_https=request.is_secure()
-    )
-    return wanted if safe else ""
 
 
 class PortalAdminSite(UnfoldAdminSite):
@@ -137,75 +117,6 @@ class PortalAdminSite(UnfoldAdminSite):
     ) -> HttpResponse:
         """The sidebar is the index."""
         return redirect("admin:index")
-
-
-class BoundedPaginator(Paginator):
-    """Pages of what only grows: the count ends at COUNT_MAX."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list[:COUNT_MAX]
-        return int(rows.count())
-
-
-class PortalChangeList(ChangeList):
-    """A list that does not offer to show all when nothing is narrowed."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Spare the unfiltered list the second count the theme compares with."""
-        super().get_results(request)
-        if not self.query and not self.has_active_filters:
-            self.full_result_count = self.result_count
-
-
-class MomentsFilter(RangeDateTimeFilter):
-    """From one moment to another, in UTC."""
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
-        """Narrow by the bounds that can be read."""
-        for word, lookup in (("from", "gte"), ("to", "lte")):
-            parts = [self.used_parameters.get(f"{self.parameter_name}_{word}_{n}") for n in (0, 1)]
-            moment = parse_datetime_str(" ".join(part for part in parts if part))
-            if moment is not None:
-                queryset = queryset.filter(
-                    **{f"{self.parameter_name}__{lookup}": moment.replace(tzinfo=UTC)}
-                )
-        return queryset
-
-
-class VisibleRelatedFilter(RelatedDropdownFilter):
-    """Offers only rows the person may see."""
-
-    def field_choices(
-        self, field: Any, request: HttpRequest, model_admin: Any
-    ) -> list[tuple[Any, str]]:
-        """Return the visible rows as choices."""
-        rows = field.related_model._default_manager.visible_to(principal_of(request))
-        return [(row.pk, str(row)) for row in rows[: limits.PAGE_SIZE_MAX]]
-
-
-def _parameters(item: Any) -> list[str]:
-    """Return the names under which a filter of a list stands in the address."""
-    if isinstance(item, type):
-        return [str(getattr(item, "parameter_name", ""))]
-    field = item if isinstance(item, str) else item[0]
-    bounds = [f"{field}_{word}_{part}" for word in ("from", "to") for part in (0, 1)]
-    return [field, f"{field}__exact", f"{field}__id__exact", f"{field}__isnull", *bounds]
-
-
-class VisibleAutocompleteForm(AutocompleteDropdownForm):
-    """The box of a filter with suggestions; it names the chosen row only to who may see it."""
-
-    def __init__(self, request: HttpRequest, name: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, name, *args, **kwargs)
-        field: Any = self.fields[name]
-        field.queryset = field.queryset.visible_to(principal_of(request))
-
-
-class VisibleAutocompleteFilter(AutocompleteSelectFilter):
-    """Suggests and shows only rows the person may see."""
-
-    form_class = VisibleAutocompleteForm
 
 
 def _refused(form: Any, refusal: DomainError) -> Any:
@@ -292,7 +203,7 @@ class TenantModelAdmin(ModelAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Take from the address what the list's filters read, and no other column or operator."""
         return lookup in {
-            name for item in self.get_list_filter(request) for name in _parameters(item)
+            name for item in self.get_list_filter(request) for name in parameters_of(item)
         }
 
     def _narrowed(self, item: Any) -> Any:

@@ -18,7 +18,9 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, MomentsFilter, TenantModelAdmin, principal_of
+from accounts.admin_lists import BoundedPaginator, MomentsFilter
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from audit.models import AuditEntry
 from common import markup

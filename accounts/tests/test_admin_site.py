@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from accounts.admin_site import COUNT_MAX, BoundedPaginator, TenantModelAdmin
+from accounts.admin_lists import COUNT_MAX, BoundedPaginator
+from accounts.admin_site import TenantModelAdmin
 from accounts.models import Membership, Organization
 from accounts.policy import Action, Role
 from accounts.principals import Principal, user_principal

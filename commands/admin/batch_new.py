@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from accounts.admin_site import principal_of
+from accounts.admin_requests import principal_of
 from accounts.policy import Action
 from accounts.principals import Principal
 from commands import registry, services

@@ -19,13 +19,9 @@ from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from accounts.admin_site import (
-    BoundedPaginator,
-    MomentsFilter,
-    PortalChangeList,
-    TenantModelAdmin,
-    principal_of,
-)
+from accounts.admin_lists import BoundedPaginator, MomentsFilter, PortalChangeList
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from accounts.principals import Principal
 from commands import registry, services

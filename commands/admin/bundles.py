@@ -11,7 +11,9 @@ from django.urls import path, reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, TenantModelAdmin, principal_of
+from accounts.admin_lists import BoundedPaginator
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from commands.bundles.answers import archive_response
 from commands.bundles.reading import bundle_read

@@ -14,7 +14,8 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, MomentsFilter, principal_of
+from accounts.admin_lists import BoundedPaginator, MomentsFilter
+from accounts.admin_requests import principal_of
 from accounts.policy import Action
 from commands import registry, services
 from commands.admin.command_page import CommandPage

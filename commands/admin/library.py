@@ -8,7 +8,8 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from unfold.decorators import display
 
-from accounts.admin_site import TenantModelAdmin, principal_of
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from commands.admin.library_forms import TEXT, ScriptForm, TemplateForm
 from commands.models import CommandTemplate, Script

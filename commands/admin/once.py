@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from accounts.admin_site import principal_of
+from accounts.admin_requests import principal_of
 from common import idempotency
 from common.errors import DomainError
 from common.ids import secret_token

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from accounts.admin_site import principal_of
+from accounts.admin_requests import principal_of
 from accounts.policy import Action
 from accounts.principals import Principal
 from commands import services

@@ -90,8 +90,13 @@ def test_what_a_dead_worker_left_is_taken_up_again_but_not_from_a_living_one():
         with worker.cursor() as cursor:
             key = [processing._LOCKS, bundle.pk.int % 2**31]
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
+            cursor.execute("SELECT pg_backend_pid()")
+            (session,) = cursor.fetchone()
         assert bundles_recover(now=now) == 0
     finally:
+        # Closing alone lets go of the lock a moment later: this waits until the session is gone.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [session])
         worker.close()
 
     assert bundles_recover(now=now) == 1

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
-from accounts.admin_site import own_path, principal_of
+from accounts.admin_requests import own_path, principal_of
 from accounts.policy import Action
 from accounts.principals import Principal
 

@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from accounts.admin_site import principal_of
+from accounts.admin_requests import principal_of
 from accounts.authentication import SESSION_ORGANIZATION
 from accounts.policy import Action
 from accounts.principals import ALL_ORGANIZATIONS, user_principal

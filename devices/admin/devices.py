@@ -16,7 +16,8 @@ from unfold.contrib.import_export.forms import ExportForm
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from accounts.admin_site import PortalChangeList, principal_of
+from accounts.admin_lists import PortalChangeList
+from accounts.admin_requests import principal_of
 from accounts.policy import Action
 from audit import services as audit
 from common import clock, limits, markup

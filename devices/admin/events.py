@@ -9,7 +9,9 @@ from django.urls import reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, TextFilter
 from unfold.decorators import display
 
-from accounts.admin_site import BoundedPaginator, MomentsFilter, TenantModelAdmin, principal_of
+from accounts.admin_lists import BoundedPaginator, MomentsFilter
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from common import markup
 from devices.models import Device, DeviceEvent

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 
-from accounts.admin_site import principal_of
+from accounts.admin_requests import principal_of
 from common import limits
 from devices.models import Device, DeviceGroup
 

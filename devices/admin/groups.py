@@ -11,7 +11,8 @@ from guardian.models import UserObjectPermission
 from unfold.decorators import display
 
 from accounts.admin import MembershipAdmin
-from accounts.admin_site import TenantModelAdmin, principal_of
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.models import Membership
 from accounts.policy import Action
 from accounts.principals import Principal

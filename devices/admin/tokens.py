@@ -9,7 +9,8 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import display
 
-from accounts.admin_site import TenantModelAdmin, principal_of
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from common import clock, limits, markup
 from devices.models import EnrollmentToken
