@@ -51,6 +51,29 @@ class Action(StrEnum):
     TEMPLATE_MANAGE = "template.manage"
     BUNDLE_READ = "bundle.read"
 
+    RELEASE_READ = "release.read"
+    RELEASE_MANAGE = "release.manage"
+    ROLLOUT_READ = "rollout.read"
+    ROLLOUT_MANAGE = "rollout.manage"
+    ROLLOUT_STOP = "rollout.stop"
+    ROLLOUT_APPROVE = "rollout.approve"
+    ELIGIBILITY_READ = "eligibility.read"
+    ARTIFACT_READ = "artifact.read"
+    TRUST_READ = "trust.read"
+    TRUST_MANAGE = "trust.manage"
+    UPDATE_READ = "update.read"
+    UPDATE_FETCH = "update.fetch"
+    UPDATE_REPORT = "update.report"
+    DRIFT_READ = "drift.read"
+    DRIFT_REPORT = "drift.report"
+    DRIFT_REPAIR = "drift.repair"
+    RECOVERY_READ = "recovery.read"
+    RECOVERY_OPERATE = "recovery.operate"
+    RECOVERY_REPORT = "recovery.report"
+    CALENDAR_READ = "calendar.read"
+    CALENDAR_MANAGE = "calendar.manage"
+    CHAOS_USE = "chaos.use"
+
     AUDIT_READ = "audit.read"
     SYSTEM_READ = "system.read"
 
@@ -93,6 +116,28 @@ POLICY: dict[Action, frozenset[str]] = {
     Action.TEMPLATE_READ: _ALL,
     Action.TEMPLATE_MANAGE: _OPERATE,
     Action.BUNDLE_READ: _OPERATE,
+    Action.RELEASE_READ: _ALL,
+    Action.RELEASE_MANAGE: _ADMIN,
+    Action.ROLLOUT_READ: _ALL,
+    Action.ROLLOUT_MANAGE: _ADMIN,
+    Action.ROLLOUT_STOP: _OPERATE,
+    Action.ROLLOUT_APPROVE: _ADMIN,
+    Action.ELIGIBILITY_READ: _ALL | _DEVICE,
+    Action.ARTIFACT_READ: _ALL | _DEVICE,
+    Action.TRUST_READ: _ALL | _DEVICE,
+    Action.TRUST_MANAGE: _ADMIN,
+    Action.UPDATE_READ: _ALL,
+    Action.UPDATE_FETCH: _DEVICE,
+    Action.UPDATE_REPORT: _DEVICE,
+    Action.DRIFT_READ: _ALL,
+    Action.DRIFT_REPORT: _DEVICE,
+    Action.DRIFT_REPAIR: _OPERATE,
+    Action.RECOVERY_READ: _ALL | _DEVICE,
+    Action.RECOVERY_OPERATE: _OPERATE,
+    Action.RECOVERY_REPORT: _DEVICE,
+    Action.CALENDAR_READ: _ALL,
+    Action.CALENDAR_MANAGE: _ADMIN,
+    Action.CHAOS_USE: _ADMIN,
     Action.AUDIT_READ: _OPERATE,
     Action.SYSTEM_READ: _ALL,
 }

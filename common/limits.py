@@ -13,6 +13,9 @@ IDEMPOTENCY_KEY_CHARS = 255
 
 # --- names ---
 DEVICE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
+COMMIT_PATTERN = r"^[0-9a-f]{7,64}$"
+CHANNEL_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 SLUG_CHARS = 63
 NAME_CHARS = 120
 SHORT_CHARS = 64
@@ -108,6 +111,45 @@ BUNDLE_PAGE_BYTES = 2 * 1024 * 1024
 BUNDLE_SEARCH_MATCHES = 200
 BUNDLE_SEARCH_S = 5
 BUNDLE_PEERS = 5
+
+# --- releases ---
+CHANGELOG_CHARS = 16 * 1024
+RELEASE_ROLES = 32
+RELEASE_FLAGS = 64
+RELEASE_FINDINGS = 200
+ARTIFACT_BYTES = 2 * 1024 * 1024 * 1024
+ARTIFACT_PART_BYTES = 8 * 1024 * 1024
+ARTIFACT_MEMBERS = 20_000
+ARTIFACT_MEMBER_BYTES = 1024 * 1024 * 1024
+ARTIFACT_UNPACKED_BYTES = 8 * 1024 * 1024 * 1024
+ARTIFACT_RATIO = 200
+ARTIFACT_NAME_CHARS = 255
+# Of one link to a bundle, seconds.
+ARTIFACT_LINK_S = 300
+
+# --- rollouts ---
+ROLLOUT_DEVICES = 1_000_000
+ROLLOUT_RULES = 8
+ROLLOUT_BLACKOUTS = 64
+ROLLOUT_RATE_MAX = 100_000
+# Updates a sweep schedules for one rollout at the most.
+ROLLOUT_CHUNK = 2_000
+SOAK_MAX_MINUTES = 30 * 24 * 60
+CALENDAR_WINDOWS = 32
+
+# --- updates on devices ---
+UPDATE_TIMEOUT_MAX_MINUTES = 7 * 24 * 60
+VERIFY_MAX_MINUTES = 24 * 60
+UPDATE_TIMINGS = 32
+# Failed updates in a row after which a device takes no more and is put into safe mode.
+UPDATE_FAILURES_MAX = 3
+# How long it then gets nothing, minutes.
+QUARANTINE_MINUTES = 24 * 60
+
+# --- drift and recovery ---
+DRIFT_ITEMS = 500
+DRIFT_PATH_CHARS = 1024
+DIAGNOSTICS_BYTES = 256 * 1024
 
 # --- tokens ---
 ENROLLMENT_TTL_MIN_S = 60

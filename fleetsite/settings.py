@@ -37,6 +37,8 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", FLEET_URL)
 TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0, most=8)
 SECURE = FLEET_URL.startswith("https://")
+# Endpoints that make updates fail on purpose: for rehearsals, never for production.
+CHAOS_HOOKS = env.flag("FLEET_CHAOS", default=False)
 
 
 def _database(url: str) -> dict[str, Any]:
@@ -101,6 +103,7 @@ INSTALLED_APPS = [
     "accounts",
     "devices",
     "commands",
+    "releases",
     "governance",
     "gateway",
     "console",
@@ -264,6 +267,11 @@ SPECTACULAR_SETTINGS = {
         "BundleStatusEnum": "commands.models.SupportBundle.Status",
         "CommandStatusEnum": "commands.models.Command.Status",
         "BatchStatusEnum": "commands.models.CommandBatch.Status",
+        "ReleaseStateEnum": "releases.models.Release.State",
+        "ArtifactStatusEnum": "releases.models.Artifact.Status",
+        "RolloutStatusEnum": "releases.models.Rollout.Status",
+        "UpdateStatusEnum": "releases.models.DeviceUpdate.Status",
+        "UpdateFailureEnum": "releases.models.DeviceUpdate.FailureClass",
         "FailureClassEnum": "commands.models.Command.FailureClass",
         "ReportedFailureEnum": ["network", "failed"],
     },

@@ -27,6 +27,7 @@ api: list[Any] = [
     path("", include("gateway.urls")),
     path("", include("devices.urls")),
     path("", include("commands.urls")),
+    path("", include("releases.urls")),
     path("", include("governance.urls")),
 ]
 

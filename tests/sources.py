@@ -8,8 +8,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROOMS = [
-    "fleetsite", "gateway", "console", "governance", "commands", "devices", "accounts", "audit",
-    "common",
+    "fleetsite", "gateway", "console", "governance", "releases", "commands", "devices",
+    "accounts", "audit", "common",
 ]  # fmt: skip
 
 

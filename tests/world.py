@@ -6,7 +6,6 @@ leak, whatever field it came through.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import transaction
@@ -38,23 +37,14 @@ from devices.models import (
     Heartbeat,
 )
 from devices.tests.factories import DeviceFactory, group_of
+from tests.world_releases import release_rows
+from tests.world_rows import Names, Rows
 
-# What a set's values are called in paths, queries and bodies.
-Names = dict[str, str]
 SECRETS = ("password", "refresh", "enrollment_secret")
-
-
-@dataclass
-class Rows:
-    """One set of rows of an organisation; `names` is how requests name them."""
-
-    word: str
-    organization: Organization
-    device: Device
-    names: Names = field(default_factory=dict)
-    users: list[User] = field(default_factory=list)
-    # Everything an answer to a stranger must not hold beside the word.
-    ids: list[str] = field(default_factory=list)
+__all__ = [
+    *("SECRETS", "Names", "Rows", "absent_names", "device_rows", "organization_rows"),
+    *("person", "rolled_back", "stranger_names"),
+]
 
 
 @contextmanager
@@ -135,6 +125,7 @@ def device_rows(organization: Organization, word: str) -> Rows:
     _commands(rows)
     _batches(rows)
     _history(rows)
+    release_rows(rows)
     return rows
 
 
@@ -321,11 +312,14 @@ def absent_names(like: Names) -> Names:
     """Return names of the same shape that name nothing."""
     word = like["word"]
     other = "".join(chr((ord(letter) - 97 + 5) % 26 + 97) for letter in word)
-    names = {
-        name: str(uuid7()) if _is_id(value) else value.replace(word, other)
-        for name, value in like.items()
-    }
+    names = {name: _absent(value, word, other) for name, value in like.items()}
     return names | {name: f"{other}-{secret_token()}" for name in SECRETS if name in like}
+
+
+def _absent(value: str, word: str, other: str) -> str:
+    if _is_id(value):
+        return str(uuid7())
+    return str(int(value) + 1_000_000) if value.isdigit() else value.replace(word, other)
 
 
 def _is_id(value: str) -> bool:

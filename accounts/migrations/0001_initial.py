@@ -189,6 +189,28 @@ class Migration(migrations.Migration):
                         help_text="Megabytes of support bundles kept; over it the oldest go.",
                     ),
                 ),
+                (
+                    "rollout_approval_above",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="A rollout to more devices than this needs a second person. Empty: none does.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "drift_auto_repair",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Files that differ from the release are put back by themselves.",
+                    ),
+                ),
+                (
+                    "drift_repairs_per_hour",
+                    models.PositiveIntegerField(
+                        default=20,
+                        help_text="Devices repaired by themselves in an hour, at the most.",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={

@@ -21,6 +21,15 @@ def test_a_viewer_changes_nothing():
         Action.COMMAND_INSPECT,
         Action.SCRIPT_READ,
         Action.TEMPLATE_READ,
+        Action.RELEASE_READ,
+        Action.ROLLOUT_READ,
+        Action.ELIGIBILITY_READ,
+        Action.ARTIFACT_READ,
+        Action.TRUST_READ,
+        Action.UPDATE_READ,
+        Action.DRIFT_READ,
+        Action.RECOVERY_READ,
+        Action.CALENDAR_READ,
         Action.SYSTEM_READ,
     }
 
@@ -34,4 +43,7 @@ def test_an_operator_may_do_all_a_viewer_may_and_an_admin_all_an_operator_may():
 def test_a_device_reads_its_own_affairs_and_nothing_of_people():
     granted = {action.value.split(".")[0] for action in Action if is_allowed(DEVICE, action)}
 
-    assert granted == {"device", "heartbeat", "command"}
+    assert granted == {
+        *("device", "heartbeat", "command", "eligibility", "artifact", "trust", "update"),
+        *("drift", "recovery"),
+    }

@@ -567,4 +567,124 @@ class Migration(migrations.Migration):
                 name="device_health_known",
             ),
         ),
+        migrations.CreateModel(
+            name="DeviceRecovery",
+            fields=[
+                (
+                    "device",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="recovery",
+                        serialize=False,
+                        to="devices.device",
+                    ),
+                ),
+                ("safe_mode_since", models.DateTimeField(blank=True, null=True)),
+                (
+                    "source",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("operator", "Operator"),
+                            ("agent", "Agent"),
+                            ("automatic", "Automatic"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=255)),
+                ("entered_by", models.CharField(blank=True, max_length=255)),
+                ("confirmed_at", models.DateTimeField(blank=True, null=True)),
+                ("exited_at", models.DateTimeField(blank=True, null=True)),
+                ("failures", models.PositiveIntegerField(default=0)),
+                ("last_failure_at", models.DateTimeField(blank=True, null=True)),
+                ("quarantined_until", models.DateTimeField(blank=True, null=True)),
+                ("diagnostics", models.JSONField(blank=True, null=True)),
+                ("diagnostics_at", models.DateTimeField(blank=True, null=True)),
+                ("checks_passed", models.BooleanField(blank=True, null=True)),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="accounts.organization",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "recovery",
+                "verbose_name_plural": "recoveries",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("quarantined_until__isnull", False)),
+                        fields=["quarantined_until"],
+                        name="recovery_quarantined",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("safe_mode_since__isnull", True),
+                            ("source__in", ["operator", "agent", "automatic"]),
+                            _connector="OR",
+                        ),
+                        name="recovery_safe_mode_has_source",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="DriftReport",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=common.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("release", models.CharField(blank=True, max_length=64)),
+                ("items", models.JSONField(blank=True, default=list)),
+                ("count", models.PositiveIntegerField(default=0)),
+                ("first_at", models.DateTimeField()),
+                ("last_at", models.DateTimeField()),
+                ("repair_command_id", models.UUIDField(blank=True, null=True)),
+                ("repair_note", models.CharField(blank=True, max_length=255)),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="drift_reports",
+                        to="devices.device",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="accounts.organization",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "drift report",
+                "indexes": [
+                    models.Index(fields=["organization", "-id"], name="drift_report_recent"),
+                    models.Index(
+                        condition=models.Q(("resolved_at__isnull", True)),
+                        fields=["organization", "last_at"],
+                        name="drift_report_open",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("resolved_at__isnull", True)),
+                        fields=("device",),
+                        name="drift_report_one_open",
+                    )
+                ],
+            },
+        ),
     ]

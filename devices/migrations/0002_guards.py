@@ -65,6 +65,8 @@ OPERATIONS = [
     same_tenant("devices_devicetoken", "device_id", "devices_device", on_delete="CASCADE"),
     same_tenant("devices_devicestate", "device_id", "devices_device", on_delete="CASCADE"),
     same_tenant("devices_deviceevent", "device_id", "devices_device", on_delete="CASCADE"),
+    same_tenant("devices_driftreport", "device_id", "devices_device", on_delete="CASCADE"),
+    same_tenant("devices_devicerecovery", "device_id", "devices_device", on_delete="CASCADE"),
     migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
     migrations.RunSQL(
         HEARTBEATS,

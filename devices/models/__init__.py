@@ -1,4 +1,5 @@
 from devices.models.enrollment import DeviceToken, EnrollmentToken
+from devices.models.recovery import DeviceRecovery, DriftReport
 from devices.models.registry import (
     GRANT,
     Device,
@@ -13,8 +14,10 @@ __all__ = [
     "Device",
     "DeviceEvent",
     "DeviceGroup",
+    "DeviceRecovery",
     "DeviceState",
     "DeviceToken",
+    "DriftReport",
     "EnrollmentToken",
     "GroupMember",
     "Heartbeat",

@@ -11,6 +11,9 @@ from tests.routes.commands import COMMANDS
 from tests.routes.devices import DEVICES
 from tests.routes.governance import GOVERNANCE
 from tests.routes.library import LIBRARY
+from tests.routes.recovery import RECOVERY
+from tests.routes.releases import RELEASES
+from tests.routes.rollouts import ROLLOUTS
 from tests.routes.service import SERVICE
 from tests.routes.shapes import (
     Body,
@@ -22,8 +25,24 @@ from tests.routes.shapes import (
     found_routes,
     parameters,
 )
+from tests.routes.trust import TRUST
+from tests.routes.updates import UPDATES
 
-OPERATIONS = [*SERVICE, *ACCOUNTS, *DEVICES, *COMMANDS, *BATCHES, *LIBRARY, *BUNDLES, *GOVERNANCE]
+OPERATIONS = [
+    *SERVICE,
+    *ACCOUNTS,
+    *DEVICES,
+    *COMMANDS,
+    *BATCHES,
+    *LIBRARY,
+    *BUNDLES,
+    *RELEASES,
+    *TRUST,
+    *ROLLOUTS,
+    *UPDATES,
+    *RECOVERY,
+    *GOVERNANCE,
+]
 
 __all__ = [
     "OPERATIONS",

@@ -1,0 +1,57 @@
+"""Releases, how they reach devices, and what became of them there."""
+
+from releases.models.releases import (
+    ANY_ROLE,
+    CHANGEABLE,
+    ISSUED,
+    Artifact,
+    Release,
+)
+from releases.models.rollouts import (
+    LIVE,
+    STOPPED,
+    UNSTARTED,
+    Rollout,
+    RolloutEvent,
+    RolloutStage,
+    RolloutTarget,
+    SiteCalendar,
+)
+from releases.models.trust import TrustDraft, TrustMetadata, TrustTarget
+from releases.models.updates import (
+    ENDED,
+    MOVES,
+    OPEN,
+    WAITING,
+    WORKING,
+    DeviceUpdate,
+    HealthPair,
+    UpdateEvent,
+)
+
+__all__ = [
+    "ANY_ROLE",
+    "CHANGEABLE",
+    "ENDED",
+    "ISSUED",
+    "LIVE",
+    "MOVES",
+    "OPEN",
+    "STOPPED",
+    "UNSTARTED",
+    "WAITING",
+    "WORKING",
+    "Artifact",
+    "DeviceUpdate",
+    "HealthPair",
+    "Release",
+    "Rollout",
+    "RolloutEvent",
+    "RolloutStage",
+    "RolloutTarget",
+    "SiteCalendar",
+    "TrustDraft",
+    "TrustMetadata",
+    "TrustTarget",
+    "UpdateEvent",
+]

@@ -1,0 +1,5 @@
+"""Releases, bundles, and how they are trusted."""
+
+from tests.routes.shapes import Operation
+
+RELEASES: list[Operation] = []

@@ -1,0 +1,5 @@
+"""Rollouts, eligibility and calendars."""
+
+from tests.routes.shapes import Operation
+
+ROLLOUTS: list[Operation] = []

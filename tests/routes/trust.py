@@ -1,0 +1,5 @@
+"""Signed metadata."""
+
+from tests.routes.shapes import Operation
+
+TRUST: list[Operation] = []

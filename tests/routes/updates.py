@@ -1,0 +1,5 @@
+"""What devices fetch and report of updates."""
+
+from tests.routes.shapes import Operation
+
+UPDATES: list[Operation] = []
