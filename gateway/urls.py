@@ -1,7 +1,8 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, register, views
+from gateway.native import attempts, bundles, eligibility, register, views
+from releases import converters as release_converters  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -17,6 +18,11 @@ urlpatterns = [
         "devices/<device:device_id>/commands",
         views.DeviceCommands.as_view(),
         name="device-commands",
+    ),
+    path(
+        "releases/<version:version>/eligibility/<device:device_id>",
+        eligibility.Eligibility.as_view(),
+        name="release-eligibility",
     ),
     path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
     path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
