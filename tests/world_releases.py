@@ -95,6 +95,11 @@ def _rollouts(rows: Rows) -> None:
                 rollout=rollout, position=position, segment=segment, opened_at=opened
             )
         RolloutTargetFactory(rollout=rollout, device=rows.device)
+        RolloutTargetFactory(
+            rollout=rollout,
+            device=Device.objects.get(pk=rows.names["pending_device_pk"]),
+            left_out="hold-back group",
+        )
         rows.names |= {f"{name}_id": str(rollout.pk), f"{name}_version": release.version}
         rows.ids += [str(rollout.pk), str(release.pk)]
 
