@@ -31,6 +31,7 @@ app.conf.beat_schedule = {
     "cancels-force": _every("commands.tasks.cancels_force", 5),
     "reconnects-judge": _every("commands.tasks.reconnects_judge", 30),
     "batches-advance": _every("commands.tasks.batches_advance", 2),
+    "rollouts-advance": _every("releases.tasks.rollouts_advance", 2),
     "bundles-process": _every("commands.tasks.bundles_process", 3),
     "bundles-retire": _every("commands.tasks.bundles_retire", 600),
     "partitions-keep": _every("devices.tasks.partitions_keep", 3600),

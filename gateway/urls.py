@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import artifacts, attempts, bundles, register, views
+from gateway.native import artifacts, attempts, bundles, eligibility, register, views
 from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
@@ -18,6 +18,11 @@ urlpatterns = [
         "devices/<device:device_id>/commands",
         views.DeviceCommands.as_view(),
         name="device-commands",
+    ),
+    path(
+        "releases/<version:version>/eligibility/<device:device_id>",
+        eligibility.Eligibility.as_view(),
+        name="release-eligibility",
     ),
     path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
     path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
