@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, register, views
+from gateway.native import attempts, bundles, register, updates, views
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -18,6 +18,8 @@ urlpatterns = [
         views.DeviceCommands.as_view(),
         name="device-commands",
     ),
+    path("devices/<device:device_id>/update", updates.DeviceOffer.as_view(), name="device-update"),
+    path("telemetry/update-results", updates.UpdateResults.as_view(), name="update-results"),
     path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
     path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
     path("commands/<uuid:pk>/output", attempts.CommandPieces.as_view(), name="command-output"),

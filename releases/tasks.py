@@ -1,0 +1,26 @@
+"""Beat's sweeps over updates and rollouts. Running one twice, or two at once, changes nothing."""
+
+from typing import Any
+
+from celery import shared_task
+
+from common import clock
+from releases.services import rollbacks, verification
+
+
+@shared_task
+def updates_verify(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    verification.updates_verify(now=clock.now())
+
+
+@shared_task
+def updates_time_out(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    verification.updates_time_out(now=clock.now())
+
+
+@shared_task
+def rollbacks_advance(**_kwargs: Any) -> None:
+    """Every 5 s."""
+    rollbacks.rollbacks_advance(now=clock.now())
