@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, register, updates, views
+from gateway.native import artifacts, attempts, bundles, register, updates, views
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -27,5 +27,20 @@ urlpatterns = [
     path("commands/<uuid:pk>/bundle", bundles.BundleUpload.as_view(), name="command-bundle"),
     path(
         "commands/<uuid:pk>/bundle/parts", bundles.BundlePart.as_view(), name="command-bundle-parts"
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/bundle",
+        artifacts.ArtifactBundle.as_view(),
+        name="artifact-bundle",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/checksums",
+        artifacts.ArtifactChecksums.as_view(),
+        name="artifact-checksums",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/manifest",
+        artifacts.ArtifactManifest.as_view(),
+        name="artifact-manifest",
     ),
 ]
