@@ -2,6 +2,7 @@ from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
 from gateway.native import artifacts, attempts, bundles, register, updates, views
+from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),

@@ -3,9 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
-from django.core.cache import cache
-
 from devices.models import Device
 
 

@@ -11,6 +11,7 @@ from devices.models import DeviceEvent
 from devices.services.events import event_add
 from devices.services.recovery import recovery_failure_count
 from releases.models import DeviceUpdate
+from releases.services.update_rows import in_words
 
 Status = DeviceUpdate.Status
 Failure = DeviceUpdate.FailureClass
@@ -56,7 +57,7 @@ def update_failed(row: DeviceUpdate, *, actor: Actor, now: datetime) -> None:
         device=row.device,
         kind="false_success" if false_success else "update_failed",
         severity=DeviceEvent.Severity.ERROR if false_success else DeviceEvent.Severity.WARNING,
-        message=f"Update to {row.to_version or '?'} {row.get_status_display()}: {row.error}",
+        message=f"Update to {row.to_version or '?'} {in_words(row)}: {row.error}",
         now=now,
         details={"update": row.pk, "failure_class": row.failure_class},
     )

@@ -13,6 +13,7 @@ from releases.models import LIVE, WAITING, DeviceUpdate, Rollout
 from releases.services.guardrails import COUNTS
 from releases.services.rollbacks import is_rolling_back, rollback_begin
 from releases.services.telling import rollout_tell
+from releases.services.update_rows import in_words
 
 Status = Rollout.Status
 _ROLLBACK_FROM = [*LIVE, Status.HALTED, Status.COMPLETED]
@@ -120,7 +121,6 @@ def _move(rollout: Rollout, present: list[str], **changes: Any) -> None:
 
 def _conflict(rollout: Rollout, what: str) -> RolloutConflict:
     return RolloutConflict(
-        f"The rollout is {rollout.get_status_display()} and cannot be {what}."
-        " Look at it again, then decide.",
+        f"The rollout is {in_words(rollout)} and cannot be {what}. Look at it again, then decide.",
         rollout_status=rollout.status,
     )

@@ -15,7 +15,7 @@ from releases.services.ends import (
     update_failed,
     update_record,
 )
-from releases.services.update_rows import proof_deadline
+from releases.services.update_rows import in_words, proof_deadline
 
 # The same outcome told again within this time is the same update.
 SAME = timedelta(hours=1)
@@ -43,7 +43,7 @@ def own_update_add(
     open_one = DeviceUpdate.objects.filter(device=device, status__in=OPEN).first()
     if open_one is not None:
         raise UpdateConflict(
-            f"Update {open_one.pk} to {open_one.to_version} is {open_one.get_status_display()}."
+            f"Update {open_one.pk} to {open_one.to_version} is {in_words(open_one)}."
             " Report on that one first.",
             update_status=open_one.status,
         )

@@ -19,7 +19,13 @@ from releases.services.ends import (
     update_record,
 )
 from releases.services.own_updates import own_update_add
-from releases.services.update_rows import locked, moved, offer_deadline, proof_deadline
+from releases.services.update_rows import (
+    in_words,
+    locked,
+    moved,
+    offer_deadline,
+    proof_deadline,
+)
 
 
 @transaction.atomic
@@ -46,7 +52,7 @@ def update_report(
     steps = _way(row.status, report.status)
     if not steps:
         raise UpdateConflict(
-            f"Update {row.pk} is {row.get_status_display()}; a report of"
+            f"Update {row.pk} is {in_words(row)}; a report of"
             f" “{report.status}” does not fit. Ask for the update again.",
             update_status=row.status,
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from common import limits
 from releases.errors import UpdateConflict
-from releases.models import DeviceUpdate
+from releases.models import DeviceUpdate, Rollout
 
 
 def locked(update: DeviceUpdate) -> DeviceUpdate:
@@ -41,3 +41,8 @@ def proof_deadline(row: DeviceUpdate, now: datetime) -> datetime:
     pace_s = row.device.heartbeat_interval_s or row.organization.heartbeat_interval_s
     least = timedelta(minutes=row.verify_minutes, seconds=2 * pace_s)
     return now + max(timedelta(minutes=minutes), least)
+
+
+def in_words(row: DeviceUpdate | Rollout) -> str:
+    """Return the present state as a sentence names it."""
+    return row.status.replace("_", " ")
