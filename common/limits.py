@@ -157,7 +157,14 @@ CALENDAR_WINDOWS = 32
 # --- updates on devices ---
 UPDATE_TIMEOUT_MAX_MINUTES = 7 * 24 * 60
 VERIFY_MAX_MINUTES = 24 * 60
+# Of updates no rollout plans: from the offer to the claim, and from the claim to the proof.
+UPDATE_TIMEOUT_MINUTES = 120
+VERIFY_TIMEOUT_MINUTES = 60
+# Updates one round of a sweep ends at the most.
+UPDATE_SWEEP_ROWS = 5_000
 UPDATE_TIMINGS = 32
+# Of the trail of one update.
+UPDATE_STEPS_SHOWN = 200
 # Failed updates in a row after which a device takes no more and is put into safe mode.
 UPDATE_FAILURES_MAX = 3
 # How long it then gets nothing, minutes.

@@ -1,7 +1,15 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import artifacts, attempts, bundles, eligibility, register, views
+from gateway.native import (
+    artifacts,
+    attempts,
+    bundles,
+    eligibility,
+    register,
+    updates,
+    views,
+)
 from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
@@ -24,6 +32,8 @@ urlpatterns = [
         eligibility.Eligibility.as_view(),
         name="release-eligibility",
     ),
+    path("devices/<device:device_id>/update", updates.DeviceOffer.as_view(), name="device-update"),
+    path("telemetry/update-results", updates.UpdateResults.as_view(), name="update-results"),
     path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
     path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
     path("commands/<uuid:pk>/output", attempts.CommandPieces.as_view(), name="command-output"),
