@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, register, views
+from gateway.native import attempts, bundles, recovery, register, telemetry, views
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -25,5 +25,17 @@ urlpatterns = [
     path("commands/<uuid:pk>/bundle", bundles.BundleUpload.as_view(), name="command-bundle"),
     path(
         "commands/<uuid:pk>/bundle/parts", bundles.BundlePart.as_view(), name="command-bundle-parts"
+    ),
+    path("telemetry/drift", telemetry.DriftTelemetry.as_view(), name="telemetry-drift"),
+    path("recovery/<device:device_id>", recovery.Recovery.as_view(), name="recovery"),
+    path(
+        "recovery/<device:device_id>/enter",
+        recovery.EnterRecovery.as_view(),
+        name="recovery-enter",
+    ),
+    path(
+        "recovery/<device:device_id>/diagnostics",
+        recovery.Diagnostics.as_view(),
+        name="recovery-diagnostics",
     ),
 ]
