@@ -41,7 +41,7 @@ class DriftInput(serializers.Serializer):
     release = serializers.CharField(
         max_length=limits.SHORT_CHARS, required=False, default="", allow_blank=True
     )
-    items = DriftItem(many=True, max_length=limits.DRIFT_ITEMS)
+    items = serializers.ListField(child=DriftItem(), max_length=limits.DRIFT_ITEMS)
     count = serializers.IntegerField(min_value=0, max_value=limits.INT_MAX, required=False)
 
 

@@ -74,7 +74,9 @@ class DiagnosticsInput(serializers.Serializer):
     logs = serializers.JSONField(required=False, help_text="A text, or a list of lines.")
     disk = serializers.JSONField(required=False)
     last_errors = serializers.JSONField(required=False)
-    checks = CheckInput(many=True, required=False, max_length=limits.DIAGNOSTIC_CHECKS)
+    checks = serializers.ListField(
+        child=CheckInput(), required=False, max_length=limits.DIAGNOSTIC_CHECKS
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Keep what else was sent, too."""

@@ -7,15 +7,14 @@ from typing import Any
 from django.db import transaction
 
 from audit.services import Actor
+from commands.bundles.contents.fixed_secrets import lowered, mark
+from commands.bundles.contents.named_secrets import secret_names
 from commands.bundles.contents.redaction import Redactor
 from common import limits
 from common.errors import InvalidInput
 from devices.models import Device, DeviceRecovery
 from devices.services import recovery as facts
 from releases.services.recovery import is_leaving, recovery_enter
-
-# Names of members whose value is a secret whatever it looks like are found by a line of this form.
-_PAIR = "{}: {}"
 
 
 @transaction.atomic
@@ -55,25 +54,32 @@ def diagnostics_store(
 
 
 def redacted(value: Any, *, name: str = "") -> Any:
-    """Return a JSON value without the secrets in its texts; `name` is the member it stands in."""
+    """Return a JSON value without the secrets in it; `name` is the member it stands in.
+
+    What stands in a member whose name is one of a secret goes whole; texts are read line by line.
+    """
     if isinstance(value, dict):
-        return {key: redacted(item, name=key) for key, item in value.items()}
+        return {key: redacted(item, name=_meant(value, key)) for key, item in value.items()}
     if isinstance(value, list):
-        if all(isinstance(item, str) for item in value):
-            return _lines(value, name)
+        if all(isinstance(item, str) for item in value) and not _is_secret(name):
+            return _lines(value)
         return [redacted(item, name=name) for item in value]
-    if isinstance(value, str):
-        return "\n".join(_lines(value.split("\n"), name))
-    return value
+    if value in (None, "") or isinstance(value, bool):
+        return value
+    if _is_secret(name):
+        return mark("named")
+    return "\n".join(_lines(value.split("\n"))) if isinstance(value, str) else value
 
 
-def _lines(lines: list[str], name: str) -> list[str]:
-    """Redact lines that follow each other; the first one is also read as the value of `name`."""
-    redactor = Redactor(name)
-    done = [redactor.line(line) for line in lines]
-    for place, line in enumerate(done):
-        start = _PAIR.format(json.dumps(name), "")
-        whole = Redactor(name).line(start + json.dumps(line, ensure_ascii=False))
-        if whole != start + json.dumps(line, ensure_ascii=False):
-            done[place] = whole.removeprefix(start).strip('"')
-    return done
+def _meant(member: dict[str, Any], key: str) -> str:
+    """Return what a member is about: {"name": "PASSWORD", "value": …} is about the name."""
+    return str(member["name"]) if key == "value" and "name" in member else key
+
+
+def _is_secret(name: str) -> bool:
+    return next(secret_names(f"{lowered(name)}="), None) is not None
+
+
+def _lines(lines: list[str]) -> list[str]:
+    redactor = Redactor("diagnostics")
+    return [redactor.line(line) for line in lines]
