@@ -173,7 +173,13 @@ QUARANTINE_MINUTES = 24 * 60
 # --- drift and recovery ---
 DRIFT_ITEMS = 500
 DRIFT_PATH_CHARS = 1024
+# Paths one repair names; without any it is all of them.
+DRIFT_REPAIR_PATHS = 50
 DIAGNOSTICS_BYTES = 256 * 1024
+DIAGNOSTIC_CHECKS = 64
+# Shown of the updates of a device in trouble.
+RECOVERY_UPDATES = 5
+QUARANTINE_MAX_MINUTES = 90 * 24 * 60
 
 # --- tokens ---
 ENROLLMENT_TTL_MIN_S = 60

@@ -6,11 +6,14 @@ from gateway.native import (
     attempts,
     bundles,
     eligibility,
+    recovery,
     register,
+    telemetry,
     updates,
     views,
 )
 from releases import converters as release_words  # noqa: F401 - makes <version:…> known
+
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -56,5 +59,17 @@ urlpatterns = [
         "artifacts/<role:role>/<version:release>/manifest",
         artifacts.ArtifactManifest.as_view(),
         name="artifact-manifest",
+    ),
+    path("telemetry/drift", telemetry.DriftTelemetry.as_view(), name="telemetry-drift"),
+    path("recovery/<device:device_id>", recovery.Recovery.as_view(), name="recovery"),
+    path(
+        "recovery/<device:device_id>/enter",
+        recovery.EnterRecovery.as_view(),
+        name="recovery-enter",
+    ),
+    path(
+        "recovery/<device:device_id>/diagnostics",
+        recovery.Diagnostics.as_view(),
+        name="recovery-diagnostics",
     ),
 ]

@@ -5,7 +5,8 @@ from datetime import timedelta
 from django.db.models import Max
 
 from common import clock
-from devices.models import Device, DriftReport
+from devices.models import Device, DeviceGroup, DeviceRecovery, DriftReport, GroupMember
+from devices.tests.factories import DeviceFactory
 from releases.models import Artifact, Release, SiteCalendar, TrustTarget
 from releases.tests.bundles import bundle, stored_artifact
 from releases.tests.factories import (
@@ -54,6 +55,39 @@ def release_rows(rows: Rows) -> None:
     )
     rows.names |= {"calendar_id": str(calendar.pk), "drift_id": str(drift.pk)}
     rows.ids += [str(calendar.pk), str(drift.pk)]
+    _put_aside(rows)
+
+
+def _put_aside(rows: Rows) -> None:
+    """Add a device in safe mode and in quarantine whose diagnostics say that it is well again."""
+    now = clock.now()
+    device = DeviceFactory(
+        organization=rows.organization,
+        device_id=f"{rows.word}-aside",
+        name=f"{rows.word} aside",
+        role=rows.device.role,
+        safe_mode=True,
+        lifecycle=Device.Lifecycle.QUARANTINED,
+    )
+    GroupMember.objects.create(
+        organization=rows.organization,
+        device=device,
+        group=DeviceGroup.objects.get(pk=rows.names["group_id"]),
+    )
+    DeviceRecovery.objects.create(
+        organization=rows.organization,
+        device=device,
+        safe_mode_since=now,
+        source="operator",
+        reason=f"{rows.word} trouble",
+        entered_by=f"{rows.word} author",
+        quarantined_until=now + timedelta(days=1),
+        diagnostics={"logs": [f"{rows.word} log"], "checks": [{"name": "disk", "passed": True}]},
+        diagnostics_at=now,
+        checks_passed=True,
+    )
+    rows.names |= {"aside_device_id": device.device_id, "aside_device_pk": str(device.pk)}
+    rows.ids.append(str(device.pk))
 
 
 def _counter(rows: Rows) -> int:
