@@ -40,6 +40,7 @@ app.conf.beat_schedule = {
     "quarantines-end": _every("devices.tasks.quarantines_end", 30),
     "recoveries-settle": _every("releases.tasks.recoveries_settle", 10),
     "drifts-repair": _every("releases.tasks.drifts_repair", 30),
+    "trust-refresh": _every("releases.tasks.trust_refresh", 600),
     "partitions-keep": _every("devices.tasks.partitions_keep", 3600),
     "idempotency-tidy": _every("common.tasks.idempotency_tidy", 3600),
     "accounts-tidy": _every("accounts.tasks.accounts_tidy", 3600),

@@ -9,11 +9,11 @@ from gateway.native import (
     recovery,
     register,
     telemetry,
+    trust,
     updates,
     views,
 )
 from releases import converters as release_words  # noqa: F401 - makes <version:…> known
-
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -72,4 +72,6 @@ urlpatterns = [
         recovery.Diagnostics.as_view(),
         name="recovery-diagnostics",
     ),
+    path("trust/metadata/<str:name>", trust.TrustMetadataFile.as_view(), name="trust-metadata"),
+    path("trust/targets/<path:path>", trust.TrustTargetFile.as_view(), name="trust-target"),
 ]
