@@ -195,7 +195,7 @@ class PortalHandler(BaseHTTPRequestHandler):
 
     do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815 - names given by http.server
 
-    def _serve(self) -> None:
+    def _serve(self) -> None:  # noqa: C901 - one way to go wrong after the other
         portal = self.portal
         if portal.is_closing:
             self._drop()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
-from update_double import make_release
-
 
 def running(device):
     """What really runs, by the word of the application itself."""

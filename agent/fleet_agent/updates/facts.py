@@ -127,7 +127,7 @@ def _mode(value: object, name: str) -> int:
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name}: an object is wanted")
+        raise ValueError(f"{name}: an object is wanted")  # noqa: TRY004 - one kind of refusal
     return value
 
 

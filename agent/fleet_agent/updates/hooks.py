@@ -88,7 +88,7 @@ class Application:
         while True:
             try:
                 self._look(min(self.limits.one_health_s, max(1.0, deadline - time.monotonic())))
-            except UpdateFailedError as failure:
+            except UpdateFailedError as failure:  # noqa: PERF203 - a program runs in each turn
                 if time.monotonic() + self.limits.health_pause_s >= deadline:
                     raise UpdateFailedError(HEALTH, "unhealthy", str(failure)) from None
                 self.pause(self.limits.health_pause_s)

@@ -26,7 +26,10 @@ from fleet_agent.updates.updater import Updater
 SAME_TARGET_S = 300.0
 # What a portal answers that knows no releases yet.
 NO_RELEASES = (404, 405, 501)
-NOT_ALLOWED = "Updates are not allowed on this device. Set ALLOW_UPDATES=true in its fleet.conf to allow them."
+NOT_ALLOWED = (
+    "Updates are not allowed on this device. "
+    "Set ALLOW_UPDATES=true in its fleet.conf to allow them."
+)
 TrustMaker = Callable[[PortalClient], Trust]
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ class UpdateLoop(Loop):
             log.warning("No update: %s%s Next try in %.0f s.", error, advice(error), wait_s)
             return wait_s
         except OfferUnusableError as error:
-            log.error("%s", error)
+            log.warning("%s", error)
             has_worked = False
         self._backoff.reset()
         self._answer_wishes()

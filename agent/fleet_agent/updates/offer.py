@@ -40,9 +40,7 @@ class Offer:
 def offer_from_answer(answer: Mapping[str, Any]) -> Offer:
     """Return the offer of an answer. Raises OfferUnusableError."""
     try:
-        bundle, chaos = answer.get("bundle"), answer.get("chaos")
-        if not isinstance(bundle, Mapping):
-            raise ValueError("bundle is absent")
+        chaos = answer.get("chaos")
         return Offer(
             update_id=int(answer["update_id"]),
             kind=str(answer.get("kind") or ""),
@@ -51,7 +49,7 @@ def offer_from_answer(answer: Mapping[str, Any]) -> Offer:
             commit=str(answer.get("commit") or ""),
             role=str(answer.get("role") or ""),
             target_path=str(answer["target_path"]),
-            bundle_url=str(bundle["url"]),
+            bundle_url=str(answer["bundle"]["url"]),
             timeout_s=_timeout(answer.get("timeout_s")),
             is_paused=answer.get("is_paused") is True,
             chaos=dict(chaos) if isinstance(chaos, Mapping) else {},

@@ -102,5 +102,5 @@ def _read(path: Path) -> Optional[UpdateState]:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        log.error("%s cannot be read, the update in it is forgotten: %s", path, error)
+        log.warning("%s cannot be read, the update in it is forgotten: %s", path, error)
         return None

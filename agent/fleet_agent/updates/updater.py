@@ -84,7 +84,7 @@ class Updater:
         except UpdateWithdrawnError as withdrawn:
             self._give_up(attempt, UpdateFailedError(INTERRUPTED, "withdrawn", str(withdrawn)))
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - nothing was touched, and it has to be told
             log.info("Update %s is given up: %s", offer.update_id, error)
             self._give_up(attempt, failure_of(error, state.phase))
             return
@@ -310,7 +310,7 @@ class Updater:
             self.store.prepare_way_back(state.from_release)
             self.store.point(PREVIOUS, state.from_release)
             self.store.point(CURRENT, facts.release_id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old release has to run
             self._turn_round(attempt, error)
             return
         self._onwards(attempt, STARTING, CHECKING, offer=offer)
@@ -330,7 +330,7 @@ class Updater:
                     application.start()
                 else:
                     application.wait_until_healthy(left_s=attempt.left_s())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old release has to run
             self._turn_round(attempt, error)
             return
         has_check = application.has_health_check()

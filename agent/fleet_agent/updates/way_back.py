@@ -77,7 +77,7 @@ def _tried(attempt: Attempt, what: str, release_id: str) -> bool:
     try:
         application.stop() if what == "stop" else application.start()
     except UpdateFailedError as failure:
-        log.error("On the way back: %s", failure)
+        log.warning("On the way back: %s", failure)
         _note(attempt, f"On the way back: {failure}")
         return False
     return True
