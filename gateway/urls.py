@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, register, views
+from gateway.native import attempts, bundles, register, trust, views
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -26,4 +26,6 @@ urlpatterns = [
     path(
         "commands/<uuid:pk>/bundle/parts", bundles.BundlePart.as_view(), name="command-bundle-parts"
     ),
+    path("trust/metadata/<str:name>", trust.TrustMetadataFile.as_view(), name="trust-metadata"),
+    path("trust/targets/<path:path>", trust.TrustTargetFile.as_view(), name="trust-target"),
 ]

@@ -10,6 +10,7 @@ from typing import Any, Optional
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from fleet_agent import __version__
 from fleet_agent.errors import PortalError
@@ -78,6 +79,33 @@ class PortalClient:
         except (requests.RequestException, OSError) as error:
             raise PortalError(_no_answer(settings, error)) from None
         return _checked(response.status_code, response.headers, content)
+
+    def pieces(self, path: str, *, seconds: float) -> Iterator[bytes]:
+        """Give the bytes of a file as they come; a silence of READ_TIMEOUT_S or `seconds` ends it.
+
+        Whoever asks counts bytes and time between the pieces. Raises PortalError.
+        """
+        settings = self._store.settings
+        try:
+            with self._session.get(
+                f"{settings.fleet_url}{PREFIX}{path}",
+                headers={
+                    "X-Device-Token": str(settings.device_token or ""),
+                    # Compression would let a few bytes unfold into many.
+                    "Accept-Encoding": "identity",
+                },
+                timeout=(CONNECT_TIMEOUT_S, min(READ_TIMEOUT_S, seconds)),
+                verify=settings.ca_file or True,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                if response.status_code != 200:
+                    content = _bounded(response, seconds=READ_TIMEOUT_S)
+                    _checked(response.status_code, response.headers, content)
+                    raise PortalError("The portal's answer holds no file.")
+                yield from _arriving(response)
+        except (requests.RequestException, OSError) as error:
+            raise PortalError(_no_answer(settings, error)) from None
 
     @contextmanager
     def events(self, path: str, *, read_timeout_s: float) -> Iterator[Iterator[bytes]]:
@@ -156,6 +184,23 @@ def is_reachable(settings: Settings) -> tuple[bool, str]:
     except (requests.RequestException, OSError) as error:
         return False, _no_answer(settings, error)
     return response.status_code < 500, f"{settings.fleet_url} answered {response.status_code}."
+
+
+def _arriving(response: requests.Response) -> Iterator[bytes]:
+    """Give what has arrived, at most 64 KiB at once, without waiting for more of it."""
+    read_some = getattr(response.raw, "read1", None)
+    if read_some is None:
+        # An older urllib3 waits until a piece is full: small ones keep the wait short.
+        yield from response.iter_content(256)
+        return
+    try:
+        while True:
+            piece = read_some(65536, decode_content=False)
+            if not piece:
+                return
+            yield piece
+    except HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from error
 
 
 def _bounded(response: requests.Response, *, seconds: float) -> bytes:

@@ -1,1 +1,1 @@
-"""Updates of the application on this device: offered, verified, switched, or taken back."""
+"""Updates of the application on this device: whom to believe, what to install, how to go back."""
