@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Optional
+
+from fleet_agent.updates.manifest import (
+    Installed,
+    Manifest,
+    Offered,
+    check_manifest,
+    read_manifest,
+)
+
+NOTHING = Installed()
 
 # What the portal allows; the order of docs/decisions/0008.
 MOVES = {
@@ -94,8 +106,12 @@ def make_release(
         "version": version,
         "commit": hashlib.sha1(version.encode(), usedforsecurity=False).hexdigest(),
         "counter": counter,
-        "role": "",
+        "role": "any",
         "channel": "stable",
+        "feature_flags": {},
+        "required_migration": "",
+        "created_at": "2026-01-01T00:00:00Z",
+        "expires": "2099-01-01T00:00:00Z",
         "bundle": {"size": len(bundle), "sha256": hashlib.sha256(bundle).hexdigest()},
         "compose": None,
         "files": [
@@ -143,7 +159,7 @@ class UpdateBook:
             "version": release.version,
             "commit": release.manifest["commit"],
             "counter": release.manifest["counter"],
-            "role": "",
+            "role": "any",
             "segment": "general",
             "target_path": release.target_path,
             "bundle": {
@@ -174,7 +190,11 @@ class UpdateBook:
             return 404, {"code": "not_found", "detail": "no such update"}
         is_same = present == status
         if not is_same and status not in MOVES.get(present, ()):
-            return 409, {"code": "transition_refused", "detail": "not now", "current": present}
+            return 409, {
+                "code": "transition_refused",
+                "detail": "not now",
+                "update_status": present,
+            }
         self.statuses[update_id] = status
         self.reports.append(body)
         if status in ENDS:
@@ -205,8 +225,21 @@ class StandInTrust:
 
     def __init__(self, book: UpdateBook) -> None:
         self.book = book
-        self.asked: list[tuple[str, Optional[int]]] = []
 
-    def manifest(self, target_path: str, *, installed: Optional[int]) -> dict[str, Any]:
-        self.asked.append((target_path, installed))
-        return self.book.manifests[target_path]
+    def manifest(
+        self,
+        target_path: str,
+        *,
+        offered: Optional[Offered] = None,
+        installed: Installed = NOTHING,
+    ) -> Manifest:
+        content = json.dumps(self.book.manifests[target_path]).encode()
+        manifest = read_manifest(content, target_path)
+        check_manifest(
+            manifest,
+            organization="acme",
+            offered=offered,
+            installed=installed,
+            now=datetime.now(timezone.utc),
+        )
+        return manifest

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
-from fleet_agent.updates.errors import UpdateFailedError
+from fleet_agent.updates.errors import INSTALL, TIMEOUT, UpdateFailedError
 from fleet_agent.updates.hooks import Application, Limits
 from fleet_agent.updates.release_store import ReleaseStore
 from fleet_agent.updates.reports import UpdateReporter, end_report
@@ -28,6 +28,8 @@ class Attempt:
     limits: Limits
     check: Callable[[], None]
     pause: Callable[[float], object]
+    # What the portal wants to go wrong, where the device's owner lets it.
+    chaos: dict[str, Any] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
     _step_began: float = field(default_factory=time.monotonic)
 
@@ -45,6 +47,17 @@ class Attempt:
             raise
         log.info("Update %s to %s: %s", self.state.update_id, self.state.version, phase)
 
+    def begin(self, phase: str) -> None:
+        """Enter a phase as long as there is time, and tell it.
+
+        Raises UpdateFailedError, UpdateWithdrawnError, OSError.
+        """
+        if self.left_s() <= 0:
+            raise UpdateFailedError(TIMEOUT, "time", f"The time was over before the step {phase}.")
+        self.enter(phase)
+        self.reporter.step(self.state, "installing", phase)
+        self.fail_on_purpose(phase)
+
     def enter_anyway(self, phase: str) -> None:
         """Write the phase down if the disk takes it: a way back is gone in any case."""
         self._count()
@@ -55,6 +68,18 @@ class Attempt:
     def left_s(self) -> float:
         """Return the seconds of the offer's time that are left, all runs of the agent counted."""
         return self.state.timeout_s - self.state.spent_s - (time.monotonic() - self._began)
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, whatever else wakes this thread."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.pause(end - time.monotonic())
+
+    def fail_on_purpose(self, phase: str) -> None:
+        """Raises UpdateFailedError in the step the portal wants to fail."""
+        if self.chaos.get("fail_at") == phase:
+            kind = str(self.chaos.get("failure_class") or INSTALL)
+            raise UpdateFailedError(kind, "chaos", f"Made to fail in the step {phase}.")
 
     def application(self, release_id: str) -> Application:
         facts = self.store.facts(release_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from fleet_agent.settings import ConfigStore
-from fleet_agent.updates.facts import ReleaseFacts
+from fleet_agent.updates.manifest import Manifest
 from fleet_agent.updates.release_store import PREVIOUS, ReleaseStore
 from fleet_agent.updates.state import StateFile, UpdateState
 
@@ -33,18 +33,18 @@ class Deployment:
         # Set by whoever runs the update loop.
         self.on_wish: Callable[[], None] = lambda: None
         self._wishes: list[Wish] = []
-        self._known: dict[tuple[str, str, int], Optional[ReleaseFacts]] = {}
+        self._known: dict[tuple[str, str, int], Optional[Manifest]] = {}
 
     @property
     def releases(self) -> ReleaseStore:
         """Where releases are by the settings of the moment."""
         return ReleaseStore(self._store.releases_dir)
 
-    def running(self) -> Optional[ReleaseFacts]:
+    def running(self) -> Optional[Manifest]:
         """Return the release that `current` names; None when there is none."""
         return self._facts(self.releases.current())
 
-    def _facts(self, release_id: Optional[str]) -> Optional[ReleaseFacts]:
+    def _facts(self, release_id: Optional[str]) -> Optional[Manifest]:
         # Heartbeats ask for it, and a release may have thousands of files.
         if release_id is None:
             return None

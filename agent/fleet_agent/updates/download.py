@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,10 +137,7 @@ class Download:
         delay_s = backoff.delay_s(error)
         if delay_s >= self.left_s():
             raise _failed("download", error)
-        end = time.monotonic() + delay_s
-        # Events wake this thread for other reasons, too.
-        while time.monotonic() < end:
-            self.pause(end - time.monotonic())
+        self.pause(delay_s)
 
     def _check_time(self) -> None:
         if self.left_s() <= 0:

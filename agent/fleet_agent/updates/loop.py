@@ -14,7 +14,7 @@ from fleet_agent.pace import Backoff, jittered
 from fleet_agent.portal import PortalClient
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment, Wish
-from fleet_agent.updates.errors import INTERRUPTED, REFUSED, UpdateFailedError
+from fleet_agent.updates.errors import REFUSED
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.offer import Offer, OfferUnusableError, offer_from_answer
 from fleet_agent.updates.reports import PATH, UpdateReporter
@@ -107,9 +107,7 @@ class UpdateLoop(Loop):
         offer = self._ask()
         cut = self._cut()
         if cut is not None and (offer is None or offer.update_id != cut.update_id):
-            gone = UpdateFailedError(INTERRUPTED, "withdrawn", "It is not offered any more.")
-            self._updater().abandon(cut, gone)
-            self._settle()
+            self._updater().withdraw(cut, "The portal offers the update no longer.")
         if offer is None:
             return False
         refusal = self._refusal(offer)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet_agent.errors import AgentError
-from fleet_agent.updates.facts import MAX_TEXT_CHARS, release_id_of
+from fleet_agent.updates.facts import release_id_of
+from fleet_agent.updates.manifest import Offered
 
 # Bounds of the time an update may take, seconds.
 MIN_TIMEOUT_S = 1.0
 MAX_TIMEOUT_S = 7 * 86_400.0
 DEFAULT_TIMEOUT_S = 3600.0
+MAX_TEXT_CHARS = 64
 
 
 class OfferUnusableError(AgentError):
@@ -22,18 +24,17 @@ class OfferUnusableError(AgentError):
 
 @dataclass(frozen=True)
 class Offer:
-    """One offer. Of the bundle it says where it is; what it is says the signed manifest."""
+    """One offer. Of the bundle it says where it is; `offered` is held against the manifest."""
 
     update_id: int
     kind: str
     release_id: str
     version: str
-    commit: str
-    role: str
     target_path: str
     bundle_url: str
     timeout_s: float
     is_paused: bool
+    offered: Offered
     chaos: dict[str, Any] = field(default_factory=dict)
 
 
@@ -46,15 +47,20 @@ def offer_from_answer(answer: Mapping[str, Any]) -> Offer:
             kind=str(answer.get("kind") or ""),
             release_id=release_id_of(answer["release_id"]),
             version=_text(answer, "version"),
-            commit=str(answer.get("commit") or ""),
-            role=str(answer.get("role") or ""),
             target_path=str(answer["target_path"]),
             bundle_url=str(answer["bundle"]["url"]),
             timeout_s=_timeout(answer.get("timeout_s")),
+            offered=Offered(
+                version=_text(answer, "version"),
+                commit=str(answer.get("commit") or ""),
+                role=str(answer.get("role") or ""),
+                bundle_size=answer["bundle"].get("size"),
+                bundle_sha256=answer["bundle"].get("sha256"),
+            ),
             is_paused=answer.get("is_paused") is True,
             chaos=dict(chaos) if isinstance(chaos, Mapping) else {},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OfferUnusableError(f"The portal's offer cannot be used: {error!r:.200}.") from None
 
 

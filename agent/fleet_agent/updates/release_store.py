@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import Optional
 
 from fleet_agent.durable import sync_directory, write_atomically
-from fleet_agent.updates.facts import ReleaseFacts, read_facts, release_id_of
+from fleet_agent.updates.facts import read_kept, release_id_of
+from fleet_agent.updates.manifest import Manifest
 
 CURRENT = "current"
 PREVIOUS = "previous"
+INSTALLED = ".installed.json"
+KEPT_INSTALLED = 1000
 # Beside what a release needs; a device with a full disk is hard to help from afar.
 RESERVE_BYTES = 64 * 1024 * 1024
 
 
 class ReleaseStore:
-    """RELEASES_DIR. `<id>/` are files of a release, `<id>.json` is what its manifest says,
+    """RELEASES_DIR. `<id>/` are files of a release, `<id>.json` is its signed manifest,
     `.bundles/<id>.tar.gz` its bundle. Names that begin with a dot are unfinished or internal.
     """
 
@@ -46,13 +50,13 @@ class ReleaseStore:
     def facts_path(self, release_id: str) -> Path:
         return self.root / f"{release_id}.json"
 
-    def facts(self, release_id: Optional[str]) -> Optional[ReleaseFacts]:
+    def facts(self, release_id: Optional[str]) -> Optional[Manifest]:
         """Return what is known of a release that is here; None when nothing is."""
-        return read_facts(self.facts_path(release_id)) if release_id else None
+        return read_kept(self.facts_path(release_id)) if release_id else None
 
-    def keep_facts(self, facts: ReleaseFacts) -> None:
+    def keep_facts(self, facts: Manifest) -> None:
         """Raises OSError."""
-        write_atomically(self.facts_path(facts.release_id), facts.as_bytes(), mode=0o644)
+        write_atomically(self.facts_path(facts.release_id), facts.content, mode=0o644)
 
     def named(self, name: str) -> Optional[str]:
         """Return the release a link names; None when there is no such link or release."""
@@ -94,6 +98,22 @@ class ReleaseStore:
             return
         aside.replace(self.root / CURRENT)
         sync_directory(self.root)
+
+    def installed_before(self) -> frozenset[tuple[str, str]]:
+        """Return version and commit of every release that has worked here."""
+        try:
+            pairs = json.loads((self.root / INSTALLED).read_bytes())
+            return frozenset((str(version), str(commit)) for version, commit in pairs)
+        except (OSError, ValueError, TypeError):
+            return frozenset()
+
+    def note_installed(self, release_id: str) -> None:
+        """Remember that a release has worked: a way back to it is allowed. Raises OSError."""
+        facts = self.facts(release_id)
+        if facts is None or (facts.version, facts.commit) in self.installed_before():
+            return
+        pairs = [*sorted(self.installed_before()), (facts.version, facts.commit)]
+        write_atomically(self.root / INSTALLED, json.dumps(pairs[-KEPT_INSTALLED:]).encode())
 
     def free_bytes(self) -> int:
         """Return what may be written, the reserve left out. Raises OSError."""

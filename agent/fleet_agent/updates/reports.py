@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any, Optional
 
-from fleet_agent.errors import PortalError, present_state
+from fleet_agent.errors import PortalError
 from fleet_agent.portal import PortalClient
 from fleet_agent.redaction import plain_text, remove_secrets
 from fleet_agent.updates.errors import UpdateWithdrawnError
@@ -55,7 +55,7 @@ class UpdateReporter:
         try:
             self._portal.call("POST", PATH, body=body)
         except PortalError as error:
-            present = present_state(error) or str(error.answer.get("status") or "")
+            present = str(error.answer.get("update_status") or "")
             if error.status == 409 and present in OVER and state.phase in PREPARING:
                 raise UpdateWithdrawnError(f"The portal says the update is {present}.") from None
             log.info("Update %s, %s: not reported: %s", state.update_id, report["step"], error)

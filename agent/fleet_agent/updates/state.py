@@ -30,6 +30,9 @@ ENDED = "ended"
 PREPARING = (OFFERED, DOWNLOADING, VERIFYING, UNPACKING, VALIDATING, HOLDING)
 CHANGING = (STOPPING, SWITCHING, STARTING, CHECKING)
 GOING_BACK = (BACK_STOPPING, BACK_SWITCHING, BACK_STARTING, BACK_CHECKING)
+# Starts of the agent that may find one update unfinished before it is given up: something in it
+# ends the agent, or the machine.
+MAX_CUTS = 5
 log = logging.getLogger(__name__)
 
 

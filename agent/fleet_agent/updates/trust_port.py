@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Optional, Protocol
+from typing import Optional, Protocol
+
+from fleet_agent.updates.manifest import Installed, Manifest, Offered
 
 
 class Trust(Protocol):
     """Gives manifests that somebody whom this device trusts has signed."""
 
-    def manifest(self, target_path: str, *, installed: Optional[int]) -> Mapping[str, Any]:
-        """Return the members of a manifest; `installed` is the counter of what runs, or None
-        when an older release is asked for on purpose. Raises TrustError.
-        """
+    def manifest(
+        self, target_path: str, *, offered: Optional[Offered] = ..., installed: Installed = ...
+    ) -> Manifest:
+        """Raises TrustError: nothing of the release may then be installed."""

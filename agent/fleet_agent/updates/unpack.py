@@ -16,7 +16,8 @@ from typing import IO, Optional
 
 from fleet_agent.durable import sync_directory
 from fleet_agent.updates.errors import VERIFICATION, UpdateFailedError
-from fleet_agent.updates.facts import FileFacts, ReleaseFacts, safe_path
+from fleet_agent.updates.facts import safe_path, unpacked_bytes
+from fleet_agent.updates.manifest import FileRecord, Manifest
 
 BLOCK_BYTES = 1024 * 1024
 FOLDER_MODE = 0o755
@@ -24,7 +25,7 @@ FOLDER_MODE = 0o755
 MEMBER_OVERHEAD = 8 * 1024
 
 
-def check_bundle(path: Path, facts: ReleaseFacts) -> None:
+def check_bundle(path: Path, facts: Manifest) -> None:
     """Raises UpdateFailedError unless these are the bytes the manifest means. Raises OSError."""
     size = path.stat().st_size
     if size != facts.bundle_size or sha256_of(path) != facts.bundle_sha256:
@@ -33,7 +34,7 @@ def check_bundle(path: Path, facts: ReleaseFacts) -> None:
         )
 
 
-def unpack(bundle: Path, facts: ReleaseFacts, folder: Path) -> None:
+def unpack(bundle: Path, facts: Manifest, folder: Path) -> None:
     """Make a folder with every file of the release, on disk when this returns.
 
     Raises UpdateFailedError when the bundle holds anything else than the manifest lists, OSError.
@@ -54,7 +55,7 @@ def unpack(bundle: Path, facts: ReleaseFacts, folder: Path) -> None:
         sync_directory(Path(place))
 
 
-def extract(bundle: Path, facts: ReleaseFacts, names: Iterable[str], folder: Path) -> list[str]:
+def extract(bundle: Path, facts: Manifest, names: Iterable[str], folder: Path) -> list[str]:
     """Put single files of a release back in their places, each in one step; return their names.
 
     Raises UpdateFailedError, OSError.
@@ -113,9 +114,9 @@ class _Capped:
 
 
 @contextmanager
-def _members(bundle: Path, facts: ReleaseFacts) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+def _members(bundle: Path, facts: Manifest) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
     # Folders have members, too; none of them needs more than its path's length.
-    limit = facts.unpacked_bytes + MEMBER_OVERHEAD * (4 * len(facts.files) + 16)
+    limit = unpacked_bytes(facts) + MEMBER_OVERHEAD * (4 * len(facts.files) + 16)
     try:
         with gzip.open(bundle) as stream:
             capped = _Capped(stream, limit)  # type: ignore[arg-type]
@@ -145,7 +146,7 @@ def _plain_files(archive: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
         yield name, stream
 
 
-def _write(stream: IO[bytes], path: Path, item: FileFacts) -> None:
+def _write(stream: IO[bytes], path: Path, item: FileRecord) -> None:
     path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as sink:
@@ -164,7 +165,7 @@ def _write(stream: IO[bytes], path: Path, item: FileFacts) -> None:
         raise _refused(item.path, "is not what the manifest says")
 
 
-def differences(folder: Path, facts: ReleaseFacts) -> list[dict[str, Optional[str]]]:
+def differences(folder: Path, facts: Manifest) -> list[dict[str, Optional[str]]]:
     """Return how the files in a folder differ from the manifest: path, kind, expected, actual.
 
     Kinds are changed, missing, added and mode. Raises OSError when the folder cannot be read.
@@ -183,7 +184,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _difference(folder: Path, item: FileFacts) -> list[dict[str, Optional[str]]]:
+def _difference(folder: Path, item: FileRecord) -> list[dict[str, Optional[str]]]:
     path = folder / item.path
     record: dict[str, Optional[str]] = {"path": item.path, "expected": item.sha256}
     try:
