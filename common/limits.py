@@ -15,6 +15,8 @@ IDEMPOTENCY_KEY_CHARS = 255
 DEVICE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 COMMIT_PATTERN = r"^[0-9a-f]{7,64}$"
+# A part of paths, of the API and of signed manifests.
+RELEASE_ROLE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 CHANNEL_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 SLUG_CHARS = 63
 NAME_CHARS = 120
@@ -118,14 +120,46 @@ RELEASE_ROLES = 32
 RELEASE_FLAGS = 64
 RELEASE_FINDINGS = 200
 ARTIFACT_BYTES = 2 * 1024 * 1024 * 1024
+# In a form that makes a release at once.
+ARTIFACT_FORM_BYTES = 256 * 1024 * 1024
 ARTIFACT_PART_BYTES = 8 * 1024 * 1024
 ARTIFACT_MEMBERS = 20_000
 ARTIFACT_MEMBER_BYTES = 1024 * 1024 * 1024
 ARTIFACT_UNPACKED_BYTES = 8 * 1024 * 1024 * 1024
 ARTIFACT_RATIO = 200
 ARTIFACT_NAME_CHARS = 255
+# A compose file, an env template, a list of checksums: read whole.
+ARTIFACT_TEXT_BYTES = 1024 * 1024
 # Of one link to a bundle, seconds.
 ARTIFACT_LINK_S = 300
+# What the process that reads a bundle may use.
+ARTIFACT_READER_MEMORY_BYTES = 256 * 1024 * 1024
+ARTIFACT_READER_CPU_S = 240
+ARTIFACT_READER_WALL_S = 280
+ARTIFACT_REPORT_BYTES = 16 * 1024 * 1024
+# Left free on the disk: the database may live on it.
+ARTIFACT_DISK_RESERVE_BYTES = 64 * 1024 * 1024
+# Releases whose bundles stay whatever else is true, counted from the newest.
+RELEASES_KEPT = 10
+# An upload that nobody went on with for so long is thrown away.
+ARTIFACT_UPLOAD_LEFT = timedelta(days=1)
+
+# --- trust ---
+TRUST_KEYS = 16
+TRUST_SIGNATURES = 32
+# Days until signed metadata of a role expires. The portal signs its own again at half of it.
+TRUST_ROOT_DAYS = 365
+TRUST_TARGETS_DAYS = 365
+TRUST_GENERAL_DAYS = 180
+TRUST_STAGED_DAYS = 30
+TRUST_SNAPSHOT_DAYS = 7
+TRUST_TIMESTAMP_DAYS = 1
+# How long before that keepers of offline keys are told.
+TRUST_WARN_DAYS = 30
+# How long a manifest may be installed.
+MANIFEST_DAYS = 3 * 365
+# How long a device may still ask for metadata that was superseded.
+TRUST_SUPERSEDED_DAYS = 30
 
 # --- rollouts ---
 ROLLOUT_DEVICES = 1_000_000
@@ -140,7 +174,14 @@ CALENDAR_WINDOWS = 32
 # --- updates on devices ---
 UPDATE_TIMEOUT_MAX_MINUTES = 7 * 24 * 60
 VERIFY_MAX_MINUTES = 24 * 60
+# Of updates no rollout plans: from the offer to the claim, and from the claim to the proof.
+UPDATE_TIMEOUT_MINUTES = 120
+VERIFY_TIMEOUT_MINUTES = 60
+# Updates one round of a sweep ends at the most.
+UPDATE_SWEEP_ROWS = 5_000
 UPDATE_TIMINGS = 32
+# Of the trail of one update.
+UPDATE_STEPS_SHOWN = 200
 # Failed updates in a row after which a device takes no more and is put into safe mode.
 UPDATE_FAILURES_MAX = 3
 # How long it then gets nothing, minutes.
@@ -149,7 +190,13 @@ QUARANTINE_MINUTES = 24 * 60
 # --- drift and recovery ---
 DRIFT_ITEMS = 500
 DRIFT_PATH_CHARS = 1024
+# Paths one repair names; without any it is all of them.
+DRIFT_REPAIR_PATHS = 50
 DIAGNOSTICS_BYTES = 256 * 1024
+DIAGNOSTIC_CHECKS = 64
+# Shown of the updates of a device in trouble.
+RECOVERY_UPDATES = 5
+QUARANTINE_MAX_MINUTES = 90 * 24 * 60
 
 # --- tokens ---
 ENROLLMENT_TTL_MIN_S = 60

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from common import limits, logs, signing
-from fleetsite import env, navigation
+from fleetsite import env, navigation, object_storage
 from fleetsite.embedded import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -32,6 +32,8 @@ if SIGNING_KEY:
         raise ImproperlyConfigured(
             "SIGNING_KEY must be 32 random bytes, as 64 hex characters or as base64."
         ) from None
+# No repository of trust is made with the portal's key alone: publishing waits for the ceremony.
+TRUST_OFFLINE_ROOT = env.flag("TRUST_OFFLINE_ROOT", default=False)
 FLEET_URL = env.text("FLEET_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", FLEET_URL)
@@ -204,12 +206,15 @@ MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(VAR_DIR / "media")))
 TESTING = "pytest" in sys.modules
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "artifacts": object_storage.storage_of(env.text("ARTIFACT_STORAGE_URL", "")),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if TESTING
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+# Where nginx serves bundles itself: its internal location of MEDIA_ROOT.
+ARTIFACT_ACCEL_PREFIX = env.text("ARTIFACT_ACCEL_PREFIX", "").rstrip("/")
 WHITENOISE_USE_FINDERS = TESTING
 
 # --- words and time ---

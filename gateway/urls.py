@@ -1,8 +1,19 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, eligibility, register, views
-from releases import converters as release_converters  # noqa: F401 - makes <version:…> known
+from gateway.native import (
+    artifacts,
+    attempts,
+    bundles,
+    eligibility,
+    recovery,
+    register,
+    telemetry,
+    trust,
+    updates,
+    views,
+)
+from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -24,6 +35,8 @@ urlpatterns = [
         eligibility.Eligibility.as_view(),
         name="release-eligibility",
     ),
+    path("devices/<device:device_id>/update", updates.DeviceOffer.as_view(), name="device-update"),
+    path("telemetry/update-results", updates.UpdateResults.as_view(), name="update-results"),
     path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
     path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
     path("commands/<uuid:pk>/output", attempts.CommandPieces.as_view(), name="command-output"),
@@ -32,4 +45,33 @@ urlpatterns = [
     path(
         "commands/<uuid:pk>/bundle/parts", bundles.BundlePart.as_view(), name="command-bundle-parts"
     ),
+    path(
+        "artifacts/<role:role>/<version:release>/bundle",
+        artifacts.ArtifactBundle.as_view(),
+        name="artifact-bundle",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/checksums",
+        artifacts.ArtifactChecksums.as_view(),
+        name="artifact-checksums",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/manifest",
+        artifacts.ArtifactManifest.as_view(),
+        name="artifact-manifest",
+    ),
+    path("telemetry/drift", telemetry.DriftTelemetry.as_view(), name="telemetry-drift"),
+    path("recovery/<device:device_id>", recovery.Recovery.as_view(), name="recovery"),
+    path(
+        "recovery/<device:device_id>/enter",
+        recovery.EnterRecovery.as_view(),
+        name="recovery-enter",
+    ),
+    path(
+        "recovery/<device:device_id>/diagnostics",
+        recovery.Diagnostics.as_view(),
+        name="recovery-diagnostics",
+    ),
+    path("trust/metadata/<str:name>", trust.TrustMetadataFile.as_view(), name="trust-metadata"),
+    path("trust/targets/<path:path>", trust.TrustTargetFile.as_view(), name="trust-target"),
 ]

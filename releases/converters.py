@@ -1,14 +1,12 @@
-"""Releases in paths: what has another shape names nothing."""
+"""Releases and roles in paths: what has another shape names nothing."""
 
 from django.urls import register_converter
 
 from common import limits
 
 
-class VersionConverter:
-    """`<version:version>`: the version of a release, or its id."""
-
-    regex = limits.VERSION_PATTERN.strip("^$")
+class _Word:
+    regex = ""
 
     def to_python(self, value: str) -> str:
         """Return the word as it stands."""
@@ -19,4 +17,17 @@ class VersionConverter:
         return value
 
 
+class VersionConverter(_Word):
+    """`<version:version>`: the version of a release, or its id."""
+
+    regex = limits.VERSION_PATTERN.strip("^$")
+
+
+class RoleConverter(_Word):
+    """`<role:role>`: a role of devices, or `any`."""
+
+    regex = limits.RELEASE_ROLE_PATTERN.strip("^$")
+
+
 register_converter(VersionConverter, "version")
+register_converter(RoleConverter, "role")

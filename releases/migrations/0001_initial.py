@@ -6,6 +6,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import common.ids
+import releases.storages
 
 
 class Migration(migrations.Migration):
@@ -43,7 +44,15 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("received", models.BigIntegerField(default=0)),
                 ("staged", models.CharField(blank=True, max_length=255)),
-                ("file", models.FileField(blank=True, max_length=255, upload_to="")),
+                (
+                    "file",
+                    models.FileField(
+                        blank=True,
+                        max_length=255,
+                        storage=releases.storages.artifact_storage,
+                        upload_to="",
+                    ),
+                ),
                 ("files", models.JSONField(blank=True, default=list)),
                 ("compose_path", models.CharField(blank=True, max_length=255)),
                 ("compose_sha256", models.CharField(blank=True, max_length=64)),
@@ -652,6 +661,8 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("content", models.BinaryField()),
                 ("created_at", models.DateTimeField()),
+                ("signed_at", models.DateTimeField(blank=True, null=True)),
+                ("withdrawn_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "artifact",
                     models.ForeignKey(
