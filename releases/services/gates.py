@@ -251,9 +251,10 @@ GATES: list[Callable[[Facts], Gate]] = [
     *(_quarantine, _maintenance, _update_enabled, _version_lock, _running, _tried, _other_update),
     *(_stage, _percentage, _calendar, _window, _blackout, _rate, _concurrency),
 ]
-# What can close between scheduling and the device's question. Its place is kept meanwhile.
+# What can close between scheduling and the device's question. Its place is kept meanwhile, and an
+# update whose bundle is gone is taken back by the offer itself.
 _REASKED = [
-    *(_release, _artifact, _trust, _rollout, _lifecycle, _safe_mode, _quarantine, _maintenance),
+    *(_release, _trust, _rollout, _lifecycle, _safe_mode, _quarantine, _maintenance),
     *(_update_enabled, _version_lock, _calendar, _window, _blackout),
 ]
-_REASKED_SINGLE = [_artifact, _trust, _maintenance]
+_REASKED_SINGLE = [_trust, _maintenance]

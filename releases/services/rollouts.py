@@ -25,6 +25,7 @@ from releases.models import (
 from releases.services.drills import rollout_drill
 from releases.services.manifests import reach_of
 from releases.services.plans import Plan
+from releases.services.rollbacks import is_rolling_back
 from releases.services.rollout_events import event_add
 from releases.services.targets import chosen_of, selected, targets_add
 from releases.trust.paths import trust_of
@@ -182,6 +183,11 @@ def rollout_resume(
     """
     whole(rollout, principal)
     halted = rollout.status == Status.HALTED
+    if is_rolling_back(rollout):
+        raise RolloutConflict(
+            f"“{rollout.name}” is being rolled back: plan a new rollout once it is.",
+            rollout_status=rollout.status,
+        )
     if halted and not reason.strip():
         raise RolloutRefused(
             "A halted rollout goes on only with a reason: say what was found and mended.",

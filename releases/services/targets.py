@@ -158,7 +158,7 @@ def targets_add(*, rollout: Rollout, chosen: Chosen, now: datetime) -> int:
             "now": now,
         },
     )
-    if added:
+    if added or not rollout.total:
         rollout.total = RolloutTarget.objects.filter(rollout=rollout).count()
         rollout.save(update_fields=["total"])
     if rollout.total > limits.ROLLOUT_DEVICES:

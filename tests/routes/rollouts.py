@@ -95,7 +95,7 @@ ROLLOUTS: list[Operation] = [
     _act("halt", "halt", "rollout_id"),
     _act("rollback", "rollback", "rollout_id"),
     _act("holdback-release", "holdback_release", "rollout_id"),
-    _act("drill", "drill", "rollout_id", body=lambda _: {}),
+    _act("drill", "drill", "rollout_id", body=None),
     _release_act("promote", "rollout", body=lambda _: {"target_segment": "early", "reason": "x"}),
     _release_act("pause", "rollout"),
     _release_act("resume", "halted_rollout"),
