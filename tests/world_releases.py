@@ -15,6 +15,7 @@ from releases.tests.factories import (
     RolloutFactory,
     RolloutStageFactory,
     RolloutTargetFactory,
+    listed,
     published,
 )
 from tests.world_rows import Rows
@@ -138,7 +139,7 @@ def _rollouts(rows: Rows) -> None:
     }
     for name, fields in states.items():
         counter = _counter(rows)
-        release = published(_release(rows, f"{rows.word}-{counter}"), counter=counter)
+        release = listed(published(_release(rows, f"{rows.word}-{counter}"), counter=counter))
         rollout = RolloutFactory(
             release=release,
             name=f"{rows.word} {name}",

@@ -77,11 +77,17 @@ def vouched(release: Release) -> Release:
                 "created_at": now,
             },
         )
+    return listed(release)
+
+
+def listed(release: Release) -> Release:
+    """Let signed metadata list the manifests of a release."""
+    now = clock.now()
     for artifact in release.artifacts.all():
         for trust in (STAGED, GENERAL):
             path = manifest_path(trust=trust, role=artifact.role, version=release.version)
             TrustTarget.objects.update_or_create(
-                organization=organization,
+                organization=release.organization,
                 path=path,
                 defaults={
                     "release": release,
