@@ -73,7 +73,9 @@ class RegressionInput(serializers.Serializer):
 
     enabled = serializers.BooleanField(default=True)
     alpha = serializers.FloatField(min_value=1e-9, max_value=0.2, default=ALPHA)
-    observe_minutes = serializers.IntegerField(min_value=1, max_value=7 * 24 * 60, default=OBSERVE_MINUTES)
+    observe_minutes = serializers.IntegerField(
+        min_value=1, max_value=7 * 24 * 60, default=OBSERVE_MINUTES
+    )
 
 
 class PlanInput(serializers.Serializer):

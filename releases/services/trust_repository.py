@@ -17,7 +17,6 @@ from releases.models import TrustDraft, TrustMetadata, TrustTarget
 from releases.trust.online import online_signer
 from releases.trust.roles import (
     GENERAL,
-    OFFLINE,
     ROOT,
     SNAPSHOT,
     STAGED,
