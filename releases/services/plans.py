@@ -6,7 +6,6 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from commands.services.batch_windows import Window
 from common import limits
 from devices.models import Device
 from releases.errors import RolloutRefused
@@ -71,10 +70,7 @@ class Plan:
                 errors={"verify_timeout_minutes": [f"At least {self.verify_minutes}."]},
             )
         blackouts_check(self.blackouts)
-        opening = Opening(
-            windows=[Window.stored(self.window)] if self.window else [],
-            blackouts=[Blackout.stored(one) for one in self.blackouts],
-        )
+        opening = Opening.of_plan(self.window, self.blackouts)
         if opening.opens_at(now) is None:
             raise RolloutRefused(
                 "The blackouts leave nothing of the window.",

@@ -39,7 +39,7 @@ BOTHER = settings(
 @given(salt=st.text("0123456789abcdef", min_size=1, max_size=32), name=st.from_regex(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True))  # fmt: skip
 def test_the_bucket_of_a_device_is_the_same_in_python_and_sql(salt: str, name: str):
-    statement = f"SELECT {BUCKET_SQL} FROM (SELECT %(name)s::text AS device_id) d"
+    statement = f"SELECT {BUCKET_SQL} FROM (SELECT %(name)s::text AS device_id) d"  # noqa: S608
 
     (bucket,) = fetch_one(statement, {"salt": salt, "name": name})
 

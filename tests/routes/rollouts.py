@@ -64,6 +64,22 @@ ROLLOUTS: list[Operation] = [
         also=_WAYS,
         entries=(Entry("rollout.create", "rollout"),),
     ),
+    Operation(
+        "rollouts-preview",
+        "POST",
+        body=lambda names: {
+            "release": names["version"],
+            "selection": {"devices": [names["device_id"]]},
+        },
+        unlogged="it tells, and changes nothing",
+    ),
+    Operation(
+        "rollouts-simulate",
+        "POST",
+        body=lambda names: {key: value for key, value in _planned(names).items() if key != "name"},
+        unlogged="it tells, and changes nothing",
+    ),
+    get("rollout-simulation", path={"pk": "rollout_id"}),
     get("rollout", path={"pk": "rollout_id"}),
     Operation(
         "rollout",
