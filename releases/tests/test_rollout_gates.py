@@ -93,7 +93,7 @@ plans = st.fixed_dictionaries({
     "rate": st.sampled_from([None, None, 1, 3]),
     "concurrency": st.sampled_from([None, None, 1, 3]),
     "before": st.lists(st.sampled_from(["scheduled", "offered", "downloading"]), max_size=2),
-    "before_at": st.sampled_from([NOW - timedelta(seconds=61), NOW - timedelta(seconds=30)]),
+    "before_at": st.sampled_from([NOW - HOUR, NOW - timedelta(seconds=61), NOW - timedelta(seconds=30)]),
 })  # fmt: skip
 
 
