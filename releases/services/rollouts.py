@@ -123,7 +123,7 @@ def rollout_start(
         )
     if rollout.drill is None:
         rollout = rollout_drill(rollout=rollout, actor=principal, now=now)
-    most = principal.acting_organization().rollout_approval_above
+    most = rollout.organization.rollout_approval_above
     needed = most is not None and rollout.total > most
     if needed:
         _move(rollout, [Status.DRAFT], Status.AWAITING_APPROVAL, approval_needed=True)

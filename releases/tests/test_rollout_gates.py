@@ -28,7 +28,7 @@ from releases.tests.factories import (
 
 # A Saturday at noon.
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 BOTHER = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -93,7 +93,7 @@ plans = st.fixed_dictionaries({
     "rate": st.sampled_from([None, None, 1, 3]),
     "concurrency": st.sampled_from([None, None, 1, 3]),
     "before": st.lists(st.sampled_from(["scheduled", "offered", "downloading"]), max_size=2),
-    "before_at": st.sampled_from([NOW - HOUR, NOW - timedelta(seconds=61), NOW - timedelta(seconds=30)]),
+    "before_at": st.sampled_from([NOW - HOUR, NOW - 61 * SECOND, NOW - 30 * SECOND]),
 })  # fmt: skip
 
 
