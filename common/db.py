@@ -48,3 +48,12 @@ def only_one_runs(name: str) -> bool:
     Two beats may send the same sweep at once: the second one then has nothing to do.
     """
     return bool(fetch_one("SELECT pg_try_advisory_xact_lock(hashtext(%s))", [name])[0])
+
+
+def connection_release() -> None:
+    """Give the connection back before a long answer: a slow reader must not hold it.
+
+    Does nothing inside a transaction.
+    """
+    if not connection.in_atomic_block:
+        connection.close()

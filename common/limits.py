@@ -15,6 +15,8 @@ IDEMPOTENCY_KEY_CHARS = 255
 DEVICE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 COMMIT_PATTERN = r"^[0-9a-f]{7,64}$"
+# A part of paths, of the API and of signed manifests.
+RELEASE_ROLE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 CHANNEL_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 SLUG_CHARS = 63
 NAME_CHARS = 120
@@ -118,14 +120,29 @@ RELEASE_ROLES = 32
 RELEASE_FLAGS = 64
 RELEASE_FINDINGS = 200
 ARTIFACT_BYTES = 2 * 1024 * 1024 * 1024
+# In a form that makes a release at once.
+ARTIFACT_FORM_BYTES = 256 * 1024 * 1024
 ARTIFACT_PART_BYTES = 8 * 1024 * 1024
 ARTIFACT_MEMBERS = 20_000
 ARTIFACT_MEMBER_BYTES = 1024 * 1024 * 1024
 ARTIFACT_UNPACKED_BYTES = 8 * 1024 * 1024 * 1024
 ARTIFACT_RATIO = 200
 ARTIFACT_NAME_CHARS = 255
+# A compose file, an env template, a list of checksums: read whole.
+ARTIFACT_TEXT_BYTES = 1024 * 1024
 # Of one link to a bundle, seconds.
 ARTIFACT_LINK_S = 300
+# What the process that reads a bundle may use.
+ARTIFACT_READER_MEMORY_BYTES = 256 * 1024 * 1024
+ARTIFACT_READER_CPU_S = 240
+ARTIFACT_READER_WALL_S = 280
+ARTIFACT_REPORT_BYTES = 16 * 1024 * 1024
+# Left free on the disk: the database may live on it.
+ARTIFACT_DISK_RESERVE_BYTES = 64 * 1024 * 1024
+# Releases whose bundles stay whatever else is true, counted from the newest.
+RELEASES_KEPT = 10
+# An upload that nobody went on with for so long is thrown away.
+ARTIFACT_UPLOAD_LEFT = timedelta(days=1)
 
 # --- rollouts ---
 ROLLOUT_DEVICES = 1_000_000
@@ -140,7 +157,14 @@ CALENDAR_WINDOWS = 32
 # --- updates on devices ---
 UPDATE_TIMEOUT_MAX_MINUTES = 7 * 24 * 60
 VERIFY_MAX_MINUTES = 24 * 60
+# Of updates no rollout plans: from the offer to the claim, and from the claim to the proof.
+UPDATE_TIMEOUT_MINUTES = 120
+VERIFY_TIMEOUT_MINUTES = 60
+# Updates one round of a sweep ends at the most.
+UPDATE_SWEEP_ROWS = 5_000
 UPDATE_TIMINGS = 32
+# Of the trail of one update.
+UPDATE_STEPS_SHOWN = 200
 # Failed updates in a row after which a device takes no more and is put into safe mode.
 UPDATE_FAILURES_MAX = 3
 # How long it then gets nothing, minutes.

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from common import limits, logs, signing
-from fleetsite import env, navigation
+from fleetsite import env, navigation, object_storage
 from fleetsite.embedded import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -204,12 +204,15 @@ MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(VAR_DIR / "media")))
 TESTING = "pytest" in sys.modules
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "artifacts": object_storage.storage_of(env.text("ARTIFACT_STORAGE_URL", "")),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if TESTING
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+# Where nginx serves bundles itself: its internal location of MEDIA_ROOT.
+ARTIFACT_ACCEL_PREFIX = env.text("ARTIFACT_ACCEL_PREFIX", "").rstrip("/")
 WHITENOISE_USE_FINDERS = TESTING
 
 # --- words and time ---

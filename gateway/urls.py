@@ -1,7 +1,18 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import attempts, bundles, recovery, register, telemetry, views
+from gateway.native import (
+    artifacts,
+    attempts,
+    bundles,
+    eligibility,
+    recovery,
+    register,
+    telemetry,
+    updates,
+    views,
+)
+from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
     path("devices/register", register.Register.as_view(), name="device-register"),
@@ -18,6 +29,13 @@ urlpatterns = [
         views.DeviceCommands.as_view(),
         name="device-commands",
     ),
+    path(
+        "releases/<version:version>/eligibility/<device:device_id>",
+        eligibility.Eligibility.as_view(),
+        name="release-eligibility",
+    ),
+    path("devices/<device:device_id>/update", updates.DeviceOffer.as_view(), name="device-update"),
+    path("telemetry/update-results", updates.UpdateResults.as_view(), name="update-results"),
     path("commands/<uuid:pk>", attempts.CommandDetail.as_view(), name="command"),
     path("commands/<uuid:pk>/renew", attempts.RenewCommand.as_view(), name="command-renew"),
     path("commands/<uuid:pk>/output", attempts.CommandPieces.as_view(), name="command-output"),
@@ -37,5 +55,20 @@ urlpatterns = [
         "recovery/<device:device_id>/diagnostics",
         recovery.Diagnostics.as_view(),
         name="recovery-diagnostics",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/bundle",
+        artifacts.ArtifactBundle.as_view(),
+        name="artifact-bundle",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/checksums",
+        artifacts.ArtifactChecksums.as_view(),
+        name="artifact-checksums",
+    ),
+    path(
+        "artifacts/<role:role>/<version:release>/manifest",
+        artifacts.ArtifactManifest.as_view(),
+        name="artifact-manifest",
     ),
 ]

@@ -5,7 +5,31 @@ from typing import Any
 from celery import shared_task
 
 from common import clock
-from releases.services import drift_repair, recovery
+from releases.services import advance, drift_repair, recovery, rollbacks, verification
+
+
+@shared_task
+def rollouts_advance(**_kwargs: Any) -> None:
+    """Every 2 s."""
+    advance.rollouts_advance(now=clock.now())
+
+
+@shared_task
+def updates_verify(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    verification.updates_verify(now=clock.now())
+
+
+@shared_task
+def updates_time_out(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    verification.updates_time_out(now=clock.now())
+
+
+@shared_task
+def rollbacks_advance(**_kwargs: Any) -> None:
+    """Every 5 s."""
+    rollbacks.rollbacks_advance(now=clock.now())
 
 
 @shared_task

@@ -7,9 +7,9 @@ from django.db.models import Max
 from common import clock
 from devices.models import Device, DeviceGroup, DeviceRecovery, DriftReport, GroupMember
 from devices.tests.factories import DeviceFactory
-from releases.models import Release, SiteCalendar
+from releases.models import Artifact, Release, SiteCalendar, TrustTarget
+from releases.tests.bundles import bundle, stored_artifact
 from releases.tests.factories import (
-    ArtifactFactory,
     DeviceUpdateFactory,
     ReleaseFactory,
     RolloutFactory,
@@ -24,16 +24,21 @@ def release_rows(rows: Rows) -> None:
     """Add a draft, published releases with a rollout in every state, and an offered update."""
     word = rows.word
     draft = _release(rows, f"{word}-draft")
+    validated = _release(rows, f"{word}-validated")
+    Release.objects.filter(pk=validated.pk).update(state="validated", validated_at=clock.now())
     ready = published(_release(rows, f"{word}-1"), counter=_counter(rows))
+    _manifest(rows, ready.artifacts.get())
     rows.names |= {
         "draft_version": draft.version,
         "draft_release_id": str(draft.pk),
+        "validated_version": validated.version,
+        "validated_release_id": str(validated.pk),
         "version": ready.version,
         "release_id": str(ready.pk),
         "artifact_id": str(ready.artifacts.get().pk),
         "new_version": f"{word}-new",
     }
-    rows.ids += [str(draft.pk), str(ready.pk), rows.names["artifact_id"]]
+    rows.ids += [str(draft.pk), str(validated.pk), str(ready.pk), rows.names["artifact_id"]]
     _rollouts(rows)
     _updates(rows, ready)
     calendar = SiteCalendar.objects.create(
@@ -98,8 +103,27 @@ def _release(rows: Rows, version: str) -> Release:
         changelog=f"{rows.word} changes",
         created_by=f"{rows.word} author",
     )
-    ArtifactFactory(release=release, files=[{"path": f"{rows.word}.txt"}])
+    _bundle(rows, release)
     return release
+
+
+def _bundle(rows: Rows, release: Release) -> None:
+    text = f"{rows.word} text"
+    listed = {"path": f"{rows.word}.txt", "sha256": "0" * 64, "size": len(text), "mode": "0644"}
+    stored_artifact(release, bundle({listed["path"]: text}), role=rows.device.role, files=[listed])
+
+
+def _manifest(rows: Rows, artifact: Artifact) -> None:
+    release = artifact.release
+    TrustTarget.objects.create(
+        organization=rows.organization,
+        release=release,
+        artifact=artifact,
+        path=f"general/{artifact.role}/{release.version}/manifest.json",
+        sha256="0" * 64,
+        content=b'{"release": "%s"}' % release.version.encode(),
+        created_at=clock.now(),
+    )
 
 
 def _rollouts(rows: Rows) -> None:

@@ -6,6 +6,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import common.ids
+import releases.storages
 
 
 class Migration(migrations.Migration):
@@ -43,7 +44,15 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("received", models.BigIntegerField(default=0)),
                 ("staged", models.CharField(blank=True, max_length=255)),
-                ("file", models.FileField(blank=True, max_length=255, upload_to="")),
+                (
+                    "file",
+                    models.FileField(
+                        blank=True,
+                        max_length=255,
+                        storage=releases.storages.artifact_storage,
+                        upload_to="",
+                    ),
+                ),
                 ("files", models.JSONField(blank=True, default=list)),
                 ("compose_path", models.CharField(blank=True, max_length=255)),
                 ("compose_sha256", models.CharField(blank=True, max_length=64)),
@@ -333,6 +342,10 @@ class Migration(migrations.Migration):
                 ("drill", models.JSONField(blank=True, null=True)),
                 ("evidence", models.JSONField(blank=True, default=dict)),
                 ("total", models.PositiveIntegerField(default=0)),
+                (
+                    "joined_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
                 ("creator_id", models.UUIDField(editable=False, null=True)),
                 ("created_by", models.CharField(blank=True, max_length=255)),
                 ("created_at", models.DateTimeField()),
@@ -859,6 +872,14 @@ class Migration(migrations.Migration):
                 ),
                 fields=["status", "deadline_at"],
                 name="device_update_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(("kind", "rollout")),
+                fields=["rollout", "scheduled_at"],
+                name="device_update_rate",
             ),
         ),
         migrations.AddConstraint(

@@ -10,6 +10,7 @@ from django.db.models import Q
 from accounts.tenancy import TenantQuerySet
 from common import limits
 from common.ids import uuid7
+from releases.storages import artifact_storage
 
 if TYPE_CHECKING:
     from accounts.principals import Principal
@@ -147,8 +148,8 @@ class Artifact(models.Model):
     received = models.BigIntegerField(default=0)
     # While it is uploaded: a path below MEDIA_ROOT on this machine. Once stored: in the storage.
     staged = models.CharField(max_length=limits.LINE_CHARS, blank=True)
-    file = models.FileField(max_length=limits.LINE_CHARS, blank=True)
-    # [{"path", "sha256", "size", "mode"}], read once when the upload was complete.
+    file = models.FileField(storage=artifact_storage, max_length=limits.LINE_CHARS, blank=True)
+    # [{"path", "sha256", "size", "mode"}], read by the validation of the release.
     files = models.JSONField(default=list, blank=True)
     compose_path = models.CharField(max_length=limits.LINE_CHARS, blank=True)
     compose_sha256 = models.CharField(max_length=64, blank=True)
