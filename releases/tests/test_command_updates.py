@@ -83,8 +83,8 @@ def test_an_open_update_goes_first(operator_api: APIClient, device: Device, rele
     assert asked(device) is None
 
 
-@pytest.mark.parametrize("fields", [{"update_enabled": False}, {"maintenance_mode": True}, {}])
-def test_force_goes_past_what_people_switched_and_the_same_version(
+@pytest.mark.parametrize("fields", [{"update_enabled": False}, {}])
+def test_force_goes_past_updates_switched_off_and_the_same_version(
     operator_api: APIClient, device: Device, release: Release, fields: dict[str, Any]
 ):
     Device.objects.update(**fields) if fields else DeviceState.objects.update(version="2.0.0")
@@ -102,6 +102,7 @@ def test_force_goes_past_what_people_switched_and_the_same_version(
     ("fields", "says"),
     [
         ({"safe_mode": True}, "safe mode"),
+        ({"maintenance_mode": True}, "maintenance"),
         ({"lifecycle": "quarantined"}, "quarantined"),
         ({"version_lock": "1.0.0"}, "locked to 1.0.0"),
         ({"role": "wall"}, "for kiosk"),
