@@ -144,6 +144,23 @@ RELEASES_KEPT = 10
 # An upload that nobody went on with for so long is thrown away.
 ARTIFACT_UPLOAD_LEFT = timedelta(days=1)
 
+# --- trust ---
+TRUST_KEYS = 16
+TRUST_SIGNATURES = 32
+# Days until signed metadata of a role expires. The portal signs its own again at half of it.
+TRUST_ROOT_DAYS = 365
+TRUST_TARGETS_DAYS = 365
+TRUST_GENERAL_DAYS = 180
+TRUST_STAGED_DAYS = 30
+TRUST_SNAPSHOT_DAYS = 7
+TRUST_TIMESTAMP_DAYS = 1
+# How long before that keepers of offline keys are told.
+TRUST_WARN_DAYS = 30
+# How long a manifest may be installed.
+MANIFEST_DAYS = 3 * 365
+# How long a device may still ask for metadata that was superseded.
+TRUST_SUPERSEDED_DAYS = 30
+
 # --- rollouts ---
 ROLLOUT_DEVICES = 1_000_000
 ROLLOUT_RULES = 8

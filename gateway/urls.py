@@ -9,6 +9,7 @@ from gateway.native import (
     recovery,
     register,
     telemetry,
+    trust,
     updates,
     views,
 )
@@ -44,18 +45,6 @@ urlpatterns = [
     path(
         "commands/<uuid:pk>/bundle/parts", bundles.BundlePart.as_view(), name="command-bundle-parts"
     ),
-    path("telemetry/drift", telemetry.DriftTelemetry.as_view(), name="telemetry-drift"),
-    path("recovery/<device:device_id>", recovery.Recovery.as_view(), name="recovery"),
-    path(
-        "recovery/<device:device_id>/enter",
-        recovery.EnterRecovery.as_view(),
-        name="recovery-enter",
-    ),
-    path(
-        "recovery/<device:device_id>/diagnostics",
-        recovery.Diagnostics.as_view(),
-        name="recovery-diagnostics",
-    ),
     path(
         "artifacts/<role:role>/<version:release>/bundle",
         artifacts.ArtifactBundle.as_view(),
@@ -71,4 +60,18 @@ urlpatterns = [
         artifacts.ArtifactManifest.as_view(),
         name="artifact-manifest",
     ),
+    path("telemetry/drift", telemetry.DriftTelemetry.as_view(), name="telemetry-drift"),
+    path("recovery/<device:device_id>", recovery.Recovery.as_view(), name="recovery"),
+    path(
+        "recovery/<device:device_id>/enter",
+        recovery.EnterRecovery.as_view(),
+        name="recovery-enter",
+    ),
+    path(
+        "recovery/<device:device_id>/diagnostics",
+        recovery.Diagnostics.as_view(),
+        name="recovery-diagnostics",
+    ),
+    path("trust/metadata/<str:name>", trust.TrustMetadataFile.as_view(), name="trust-metadata"),
+    path("trust/targets/<path:path>", trust.TrustTargetFile.as_view(), name="trust-target"),
 ]

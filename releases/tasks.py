@@ -6,6 +6,7 @@ from celery import shared_task
 
 from common import clock
 from releases.services import advance, drift_repair, recovery, rollbacks, verification
+from releases.services import trust_refresh as trust
 
 
 @shared_task
@@ -42,3 +43,9 @@ def recoveries_settle(**_kwargs: Any) -> None:
 def drifts_repair(**_kwargs: Any) -> None:
     """Every 30 s."""
     drift_repair.drifts_repair(now=clock.now())
+
+
+@shared_task
+def trust_refresh(**_kwargs: Any) -> None:
+    """Every 10 min."""
+    trust.trust_refresh(now=clock.now())

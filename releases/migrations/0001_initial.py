@@ -661,6 +661,8 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("content", models.BinaryField()),
                 ("created_at", models.DateTimeField()),
+                ("signed_at", models.DateTimeField(blank=True, null=True)),
+                ("withdrawn_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "artifact",
                     models.ForeignKey(
