@@ -76,6 +76,22 @@ def test_the_update_is_made_when_the_device_asks_for_it_and_once_per_attempt(
     assert asked(device) is not None
 
 
+def test_the_device_that_holds_the_order_is_offered_the_update(
+    operator_api: APIClient, device_api: APIClient, device: Device, release: Release
+):
+    path = "/api/v1/devices/studio-1/update?version=2.0.0"
+    order(operator_api)
+    assert device_api.get(path).status_code == 204
+    deliver(Command.objects.get())
+
+    answer = device_api.get(path)
+    again = device_api.get(path)
+
+    assert (answer.status_code, answer.json()["kind"]) == (200, "command")
+    assert answer.json()["version"] == "2.0.0"
+    assert again.json()["update_id"] == answer.json()["update_id"]
+
+
 def test_an_open_update_goes_first(operator_api: APIClient, device: Device, release: Release):
     held(operator_api)
     update_of(device, release, status="offered")
