@@ -61,9 +61,11 @@ def _digest(places: tuple[tuple[str, str], ...]) -> str:
         )
         for table, column in places
     ]
-    return sql.SQL(
-        "SELECT md5(string_agg(row, ' ' ORDER BY row)) FROM ({}) AS everything (row)"
-    ).format(sql.SQL(" UNION ALL ").join(selects)).as_string()
+    return (
+        sql.SQL("SELECT md5(string_agg(row, ' ' ORDER BY row)) FROM ({}) AS everything (row)")
+        .format(sql.SQL(" UNION ALL ").join(selects))
+        .as_string()
+    )
 
 
 def rows_written() -> int:
