@@ -35,6 +35,7 @@ class Offer:
 def update_offer(*, device: Device, now: datetime) -> Offer | None:
     """Return what the device should install now, or None.
 
+    An `update` command that the device holds is where an update may come from as well.
     What was not offered yet is offered when every gate that can close again is open. A device
     that has begun gets the same offer again, after a restart say, whatever the gates say.
     """
