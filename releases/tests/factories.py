@@ -1,6 +1,7 @@
 """Releases, bundles, rollouts and updates for tests."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import factory
@@ -9,7 +10,16 @@ from factory.django import DjangoModelFactory
 from accounts.tests.factories import OrganizationFactory
 from common import clock
 from devices.tests.factories import DeviceFactory
-from releases.models import Artifact, DeviceUpdate, Release, Rollout, RolloutStage, RolloutTarget
+from releases.models import (
+    Artifact,
+    DeviceUpdate,
+    Release,
+    Rollout,
+    RolloutStage,
+    RolloutTarget,
+    TrustMetadata,
+    TrustTarget,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -47,6 +57,31 @@ def published(release: Release, *, counter: int = 1) -> Release:
         state="published", published_at=now, counter=counter, published_by="a test"
     )
     release.refresh_from_db()
+    return release
+
+
+def vouched(release: Release) -> Release:
+    """Let staged and general vouch for a release, past all signatures."""
+    now = clock.now()
+    for role in ("root", "targets", "staged", "general"):
+        TrustMetadata.objects.get_or_create(
+            organization=release.organization,
+            role=role,
+            version=1,
+            defaults={"content": b"{}", "expires_at": now + timedelta(days=1), "created_at": now},
+        )
+    for artifact in release.artifacts.all():
+        for trust in ("staged", "general"):
+            TrustTarget.objects.create(
+                organization=release.organization,
+                release=release,
+                artifact=artifact,
+                path=f"{trust}/{artifact.role_name}/{release.version}/manifest.json",
+                sha256="0" * 64,
+                content=b"{}",
+                created_at=now,
+                signed_at=now,
+            )
     return release
 
 

@@ -12,7 +12,7 @@ from common import clock
 from devices.models import Device, DeviceState
 from releases.models import DeviceUpdate, Release
 from releases.services.command_updates import refusal_of, update_for_command
-from releases.tests.factories import ArtifactFactory, ReleaseFactory, published, update_of
+from releases.tests.factories import ArtifactFactory, ReleaseFactory, published, update_of, vouched
 
 PATH = "/api/v1/devices/studio-1/commands"
 
@@ -80,6 +80,7 @@ def test_the_device_that_holds_the_order_is_offered_the_update(
     operator_api: APIClient, device_api: APIClient, device: Device, release: Release
 ):
     path = "/api/v1/devices/studio-1/update?version=2.0.0"
+    vouched(release)
     order(operator_api)
     assert device_api.get(path).status_code == 204
     deliver(Command.objects.get())
