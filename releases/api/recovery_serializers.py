@@ -105,7 +105,7 @@ class RecoveryOutput(serializers.ModelSerializer):
     device_id = serializers.CharField(source="device.device_id", read_only=True)
     lifecycle = serializers.CharField(source="device.lifecycle", read_only=True)
     safe_mode = serializers.BooleanField(source="device.safe_mode", read_only=True)
-    source = serializers.ChoiceField(
+    source: Any = serializers.ChoiceField(
         choices=DeviceRecovery.Source.choices, allow_blank=True, read_only=True
     )
     diagnostics = serializers.DictField(read_only=True, allow_null=True)
