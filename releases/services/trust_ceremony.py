@@ -1,4 +1,4 @@
-"""Whose keys count: the first ceremony, rotation, loss, and new expiries. All of it needs signing."""
+"""Whose keys count: first ceremony, rotation, loss, new expiries. All of it needs signing."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -92,7 +92,7 @@ def _is_old(repository: InForce, role: str, now: datetime) -> bool:
 
 
 def _superseded_drop(now: datetime) -> None:
-    """Delete what expired long ago. Roots stay: a device that was away walks through all of them."""
+    """Delete what expired long ago. Roots stay: a device that was away walks through all."""
     gone = TrustMetadata.objects.exclude(role=ROOT).filter(expires_at__lt=now - SUPERSEDED)
     newest = TrustMetadata.objects.order_by("organization", "role", "-version").distinct(
         "organization", "role"

@@ -155,7 +155,7 @@ def _warnings(
         found.append(f"Signatures are missing for {', '.join(sorted(drafts))}.")
     found += [
         f"{one.role} {'expired' if one.is_expired else 'expires'} on"
-        f" {one.expires_at:%Y-%m-%d}. Run manage.py keys renew {slug} {one.role} and have it signed."
+        f" {one.expires_at:%Y-%m-%d}. Run manage.py keys renew {slug} {one.role}, have it signed."
         for one in roles
         if one.nears_expiry and one.role not in drafts and _is_offline(repository, one.role)
     ]

@@ -67,7 +67,8 @@ def _organization_verbs(verbs: Any) -> None:
     ):
         parser = _verb(verbs, name, text, run)
         parser.add_argument("organization", help="its slug")
-        _ARGUMENTS.get(name, lambda _: None)(parser)
+        if name in _ARGUMENTS:
+            _ARGUMENTS[name](parser)
 
 
 def _key_arguments(parser: ArgumentParser, *, is_needed: bool) -> None:
@@ -78,13 +79,29 @@ def _key_arguments(parser: ArgumentParser, *, is_needed: bool) -> None:
         parser.add_argument(f"--{role}-threshold", type=int, help="how many of them have to sign")
 
 
+def _init_arguments(parser: ArgumentParser) -> None:
+    _key_arguments(parser, is_needed=True)
+
+
+def _file_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=Path)
+
+
+def _role_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("role", choices=OFFLINE)
+
+
+def _export_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--to", type=Path, required=True, help="a folder")
+
+
 def _rotate_arguments(parser: ArgumentParser) -> None:
     _key_arguments(parser, is_needed=False)
     parser.add_argument("--online", action="store_true", help="name the key of SIGNING_KEY")
 
 
 def _payload_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("role", choices=OFFLINE)
+    _role_argument(parser)
     parser.add_argument("--out", type=Path, help="else <role>.json")
 
 
@@ -94,13 +111,13 @@ def _revoke_arguments(parser: ArgumentParser) -> None:
 
 
 _ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
-    "init": lambda parser: _key_arguments(parser, is_needed=True),
+    "init": _init_arguments,
     "payload": _payload_arguments,
-    "import": lambda parser: (parser.add_argument("file", type=Path), None)[1],
+    "import": _file_argument,
     "rotate": _rotate_arguments,
     "revoke": _revoke_arguments,
-    "renew": lambda parser: (parser.add_argument("role", choices=OFFLINE), None)[1],
-    "export": lambda parser: (parser.add_argument("--to", type=Path, required=True), None)[1],
+    "renew": _role_argument,
+    "export": _export_arguments,
 }
 
 
