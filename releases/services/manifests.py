@@ -6,6 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from audit.services import Actor, record
@@ -30,6 +31,7 @@ REACHES = (STAGED, GENERAL)
 ROLE_IN_PATH = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
+@transaction.atomic
 def manifests_publish(*, release: Release, actor: Actor | None, now: datetime) -> None:
     """Write and sign the manifests of a release that is being published, in its transaction.
 
@@ -73,6 +75,7 @@ def _write(release: Release, artifact: Artifact, *, now: datetime) -> None:
     )
 
 
+@transaction.atomic
 def manifests_withdraw(*, release: Release, actor: Actor | None, now: datetime) -> None:
     """Take a release's manifests out of the signed metadata: no device accepts them any more.
 

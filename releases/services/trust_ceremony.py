@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from tuf.api.metadata import Key, Metadata
 
 from accounts.models import Organization
@@ -23,6 +24,7 @@ from releases.trust.roles import (
 )
 
 
+@transaction.atomic
 def trust_init(
     *, organization: Organization, root: Keys, general: Keys, actor: Actor | None, now: datetime
 ) -> tuple[str, ...]:
@@ -51,6 +53,7 @@ def trust_init(
     return tuple(drafts_of(organization))
 
 
+@transaction.atomic
 def trust_rotate(
     *,
     organization: Organization,
@@ -85,6 +88,7 @@ def trust_rotate(
     return tuple(drafts_of(organization))
 
 
+@transaction.atomic
 def trust_revoke(
     *,
     organization: Organization,
@@ -136,6 +140,7 @@ def trust_revoke(
 MIN_KEY_ID = 8
 
 
+@transaction.atomic
 def trust_renew(
     *, organization: Organization, role: str, actor: Actor | None, now: datetime
 ) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from tuf.api.metadata import Key
 
 from accounts.models import Organization
@@ -164,7 +163,6 @@ def _waits(organization: Organization, roles: Iterable[str]) -> list[str]:
     ] or ["Nothing waits for signatures: all of it is in force."]
 
 
-@transaction.atomic
 def _init(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     root, general = _keys(options, "root"), _keys(options, "general")
@@ -176,7 +174,6 @@ def _init(options: dict[str, Any]) -> Iterable[str]:
     return _waits(organization, roles)
 
 
-@transaction.atomic
 def _rotate(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     roles = ceremonies.trust_rotate(
@@ -190,7 +187,6 @@ def _rotate(options: dict[str, Any]) -> Iterable[str]:
     return _waits(organization, roles)
 
 
-@transaction.atomic
 def _revoke(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     successor = options["successor"]
@@ -204,7 +200,6 @@ def _revoke(options: dict[str, Any]) -> Iterable[str]:
     return _waits(organization, roles)
 
 
-@transaction.atomic
 def _renew(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     roles = ceremonies.trust_renew(
@@ -220,7 +215,6 @@ def _payload(options: dict[str, Any]) -> Iterable[str]:
     return [*ceremony.described(parsed(bytes(draft.content))), f"{path}: written. Sign it."]
 
 
-@transaction.atomic
 def _import(options: dict[str, Any]) -> Iterable[str]:
     content = options["file"].read_bytes()
     organization = _organization(options)
