@@ -11,7 +11,13 @@ from accounts.models import Organization
 from audit.services import Actor, record
 from releases.errors import KeyRefused, TrustConflict
 from releases.services.trust_drafts import draft_put, drafts_of, drafts_publish
-from releases.services.trust_repository import InForce, in_force, next_of, repository_lock
+from releases.services.trust_repository import (
+    InForce,
+    in_force,
+    next_of,
+    online_key_check,
+    repository_lock,
+)
 from releases.trust.ceremony import named
 from releases.trust.roles import (
     GENERAL,
@@ -40,6 +46,8 @@ def trust_init(
             "There was a key ceremony already. Change keys with manage.py keys rotate"
             f" {organization.slug}."
         )
+    if repository.exists:
+        online_key_check(repository)
     for keys in (root, general):
         _refuse_portals(repository, keys)
     _draft(repository, root=root, general=general, actor=actor, now=now)

@@ -313,6 +313,17 @@ def test_a_changed_signing_key_signs_nothing_until_the_root_names_it(organizatio
         assert seen(organization, tmp_path, "staged/any/1.2.0/manifest.json", root=pinned)
 
 
+def test_the_portals_key_alone_is_not_changed_before_the_ceremony(organization):
+    release_of(organization, "1.0.0")
+
+    with override_settings(SIGNING_KEY="6b" * 32):
+        with pytest.raises(TrustConflict, match="Set that again"):
+            release_of(organization, "1.1.0", counter=2)
+        with pytest.raises(TrustConflict, match="Set that again"):
+            begun(organization)
+        assert trust_status(organization=organization, now=clock.now()).mode == "online"
+
+
 def test_a_ceremony_is_not_held_twice_and_not_with_the_portals_key(organization):
     held(organization)
     with pytest.raises(TrustConflict, match="keys rotate"):
