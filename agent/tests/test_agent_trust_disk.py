@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,5 +147,25 @@ def test_enrolling_goes_well_where_nothing_is_signed_yet(
     assert not (tmp_path / "state/trust/root.json").exists()
 
 
-def test_the_library_is_there() -> None:
+def test_without_the_library_the_agent_runs_and_releases_are_refused() -> None:
+    program = (
+        "import sys; sys.modules['tuf'] = None\n"
+        "import fleet_agent.cli, pathlib\n"
+        "from fleet_agent.updates.trust import TrustStore, can_trust\n"
+        "from fleet_agent.updates.trust_errors import TrustError\n"
+        "assert not can_trust()\n"
+        "try: TrustStore(pathlib.Path('/nowhere'), None, 'general').pin()\n"
+        "except TrustError as error: print(error.code, error.failure_class, error)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
     assert can_trust()
+    assert done.stdout.startswith("unavailable refused The Python package tuf is missing")

@@ -6,6 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -80,13 +81,14 @@ def manifests_withdraw(*, release: Release, actor: Actor | None, now: datetime) 
     """Take a release's manifests out of the signed metadata: no device accepts them any more.
 
     Out of `general` they are when its keys have signed again; the portal offers the release to
-    nobody meanwhile.
+    nobody meanwhile. Never refused: a portal that cannot sign can still stop offering.
     """
     repository_lock(release.organization)
     listed = TrustTarget.objects.filter(release=release, withdrawn_at__isnull=True)
     if not listed.update(withdrawn_at=now):
         return
-    _list_anew(in_force(release.organization), actor=actor, now=now)
+    if settings.SIGNING_KEY:
+        _list_anew(in_force(release.organization), actor=actor, now=now)
     record(
         actor=actor,
         organization=release.organization,

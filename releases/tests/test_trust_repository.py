@@ -214,6 +214,15 @@ def test_a_withdrawn_release_is_out_of_staged_at_once_and_of_general_when_signed
     assert seen(organization, tmp_path, "general/any/1.0.0/manifest.json") is None
 
 
+def test_a_portal_without_its_key_can_still_withdraw(organization):
+    release = release_of(organization, "1.0.0")
+
+    with override_settings(SIGNING_KEY=""):
+        manifests_withdraw(release=release, actor=None, now=clock.now())
+
+    assert reach_of(release) == frozenset()
+
+
 def test_new_custodians_are_believed_by_devices_that_pinned_the_old_root(organization, tmp_path):
     held(organization)
     release_of(organization, "1.0.0")
