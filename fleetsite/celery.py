@@ -33,6 +33,7 @@ app.conf.beat_schedule = {
     "batches-advance": _every("commands.tasks.batches_advance", 2),
     "bundles-process": _every("commands.tasks.bundles_process", 3),
     "bundles-retire": _every("commands.tasks.bundles_retire", 600),
+    "artifacts-retire": _every("releases.tasks.artifacts_retire", 86_400),
     "partitions-keep": _every("devices.tasks.partitions_keep", 3600),
     "idempotency-tidy": _every("common.tasks.idempotency_tidy", 3600),
     "accounts-tidy": _every("accounts.tasks.accounts_tidy", 3600),

@@ -93,6 +93,7 @@ RELEASES: list[Operation] = [
         content_type="application/gzip",
         unlogged="nothing is kept",
     ),
+    get("artifacts-retention", expect={"outsider": 403}),
     get("artifact-bundle", path=BUNDLE),
     get("artifact-checksums", path=BUNDLE),
     get("artifact-manifest", path=BUNDLE),
