@@ -144,6 +144,23 @@ RELEASES_KEPT = 10
 # An upload that nobody went on with for so long is thrown away.
 ARTIFACT_UPLOAD_LEFT = timedelta(days=1)
 
+# --- trust ---
+TRUST_KEYS = 16
+TRUST_SIGNATURES = 32
+# Days until signed metadata of a role expires. The portal signs its own again at half of it.
+TRUST_ROOT_DAYS = 365
+TRUST_TARGETS_DAYS = 365
+TRUST_GENERAL_DAYS = 180
+TRUST_STAGED_DAYS = 30
+TRUST_SNAPSHOT_DAYS = 7
+TRUST_TIMESTAMP_DAYS = 1
+# How long before that keepers of offline keys are told.
+TRUST_WARN_DAYS = 30
+# How long a manifest may be installed.
+MANIFEST_DAYS = 3 * 365
+# How long a device may still ask for metadata that was superseded.
+TRUST_SUPERSEDED_DAYS = 30
+
 # --- rollouts ---
 ROLLOUT_DEVICES = 1_000_000
 ROLLOUT_RULES = 8
@@ -157,7 +174,14 @@ CALENDAR_WINDOWS = 32
 # --- updates on devices ---
 UPDATE_TIMEOUT_MAX_MINUTES = 7 * 24 * 60
 VERIFY_MAX_MINUTES = 24 * 60
+# Of updates no rollout plans: from the offer to the claim, and from the claim to the proof.
+UPDATE_TIMEOUT_MINUTES = 120
+VERIFY_TIMEOUT_MINUTES = 60
+# Updates one round of a sweep ends at the most.
+UPDATE_SWEEP_ROWS = 5_000
 UPDATE_TIMINGS = 32
+# Of the trail of one update.
+UPDATE_STEPS_SHOWN = 200
 # Failed updates in a row after which a device takes no more and is put into safe mode.
 UPDATE_FAILURES_MAX = 3
 # How long it then gets nothing, minutes.
@@ -166,7 +190,13 @@ QUARANTINE_MINUTES = 24 * 60
 # --- drift and recovery ---
 DRIFT_ITEMS = 500
 DRIFT_PATH_CHARS = 1024
+# Paths one repair names; without any it is all of them.
+DRIFT_REPAIR_PATHS = 50
 DIAGNOSTICS_BYTES = 256 * 1024
+DIAGNOSTIC_CHECKS = 64
+# Shown of the updates of a device in trouble.
+RECOVERY_UPDATES = 5
+QUARANTINE_MAX_MINUTES = 90 * 24 * 60
 
 # --- tokens ---
 ENROLLMENT_TTL_MIN_S = 60

@@ -5,7 +5,8 @@ from datetime import timedelta
 from django.db.models import Max
 
 from common import clock
-from devices.models import Device, DriftReport
+from devices.models import Device, DeviceGroup, DeviceRecovery, DriftReport, GroupMember
+from devices.tests.factories import DeviceFactory
 from releases.models import Artifact, Release, SiteCalendar, TrustTarget
 from releases.tests.bundles import bundle, stored_artifact
 from releases.tests.factories import (
@@ -20,7 +21,71 @@ from tests.world_rows import Rows
 
 
 def release_rows(rows: Rows) -> None:
-    """Add a draft, published releases with a rollout in every state, and an offered update."""
+    """Add releases of each state, a rollout of each state, and an offered update.
+
+    Releases are the organisation's: what is added for a second device there shares them.
+    """
+    word = rows.word
+    if _is_first(rows):
+        _releases(rows)
+    published_ones = Release.objects.filter(organization=rows.organization).published()
+    ready = published_ones.order_by("counter")[0]
+    _rollouts(rows)
+    _updates(rows, ready)
+    calendar = SiteCalendar.objects.create(
+        organization=rows.organization, site=f"{word} site", created_at=clock.now()
+    )
+    drift = DriftReport.objects.create(
+        organization=rows.organization,
+        device=rows.device,
+        release=ready.version,
+        items=[{"path": f"/srv/{word}", "kind": "changed", "expected": "a", "actual": "b"}],
+        count=1,
+        first_at=clock.now(),
+        last_at=clock.now(),
+    )
+    rows.names |= {"calendar_id": str(calendar.pk), "drift_id": str(drift.pk)}
+    rows.ids += [str(calendar.pk), str(drift.pk)]
+    _put_aside(rows)
+
+
+def _put_aside(rows: Rows) -> None:
+    """Add a device in safe mode and in quarantine whose diagnostics say that it is well again."""
+    now = clock.now()
+    device = DeviceFactory(
+        organization=rows.organization,
+        device_id=f"{rows.word}-aside",
+        name=f"{rows.word} aside",
+        role=rows.device.role,
+        safe_mode=True,
+        lifecycle=Device.Lifecycle.QUARANTINED,
+    )
+    GroupMember.objects.create(
+        organization=rows.organization,
+        device=device,
+        group=DeviceGroup.objects.get(pk=rows.names["group_id"]),
+    )
+    DeviceRecovery.objects.create(
+        organization=rows.organization,
+        device=device,
+        safe_mode_since=now,
+        source="operator",
+        reason=f"{rows.word} trouble",
+        entered_by=f"{rows.word} author",
+        quarantined_until=now + timedelta(days=1),
+        diagnostics={"logs": [f"{rows.word} log"], "checks": [{"name": "disk", "passed": True}]},
+        diagnostics_at=now,
+        checks_passed=True,
+    )
+    rows.names |= {"aside_device_id": device.device_id, "aside_device_pk": str(device.pk)}
+    rows.ids.append(str(device.pk))
+
+
+def _is_first(rows: Rows) -> bool:
+    return rows.word == rows.organization.slug
+
+
+def _releases(rows: Rows) -> None:
     word = rows.word
     draft = _release(rows, f"{word}-draft")
     validated = _release(rows, f"{word}-validated")
@@ -38,22 +103,6 @@ def release_rows(rows: Rows) -> None:
         "new_version": f"{word}-new",
     }
     rows.ids += [str(draft.pk), str(validated.pk), str(ready.pk), rows.names["artifact_id"]]
-    _rollouts(rows)
-    _updates(rows, ready)
-    calendar = SiteCalendar.objects.create(
-        organization=rows.organization, site=f"{word} site", created_at=clock.now()
-    )
-    drift = DriftReport.objects.create(
-        organization=rows.organization,
-        device=rows.device,
-        release=ready.version,
-        items=[{"path": f"/srv/{word}", "kind": "changed", "expected": "a", "actual": "b"}],
-        count=1,
-        first_at=clock.now(),
-        last_at=clock.now(),
-    )
-    rows.names |= {"calendar_id": str(calendar.pk), "drift_id": str(drift.pk)}
-    rows.ids += [str(calendar.pk), str(drift.pk)]
 
 
 def _counter(rows: Rows) -> int:
@@ -62,21 +111,23 @@ def _counter(rows: Rows) -> int:
 
 
 def _release(rows: Rows, version: str) -> Release:
+    word = rows.organization.slug
     release: Release = ReleaseFactory(
         organization=rows.organization,
         version=version,
-        roles=[rows.device.role],
-        changelog=f"{rows.word} changes",
-        created_by=f"{rows.word} author",
+        roles=[rows.device.role] if _is_first(rows) else [],
+        changelog=f"{word} changes",
+        created_by=f"{word} author",
     )
     _bundle(rows, release)
     return release
 
 
 def _bundle(rows: Rows, release: Release) -> None:
-    text = f"{rows.word} text"
-    listed = {"path": f"{rows.word}.txt", "sha256": "0" * 64, "size": len(text), "mode": "0644"}
-    stored_artifact(release, bundle({listed["path"]: text}), role=rows.device.role, files=[listed])
+    word = rows.organization.slug
+    role = rows.device.role if _is_first(rows) else ""
+    listed = {"path": f"{word}.txt", "sha256": "0" * 64, "size": 1, "mode": "0644"}
+    stored_artifact(release, bundle({listed["path"]: word}), role=role, files=[listed])
 
 
 def _manifest(rows: Rows, artifact: Artifact) -> None:
@@ -104,7 +155,7 @@ def _rollouts(rows: Rows) -> None:
     }
     for name, fields in states.items():
         counter = _counter(rows)
-        release = published(_release(rows, f"{rows.word}-{counter}"), counter=counter)
+        release = published(_release(rows, f"{rows.organization.slug}-{counter}"), counter=counter)
         rollout = RolloutFactory(
             release=release,
             name=f"{rows.word} {name}",
@@ -120,7 +171,7 @@ def _rollouts(rows: Rows) -> None:
             )
         RolloutTargetFactory(rollout=rollout, device=rows.device)
         rows.names |= {f"{name}_id": str(rollout.pk), f"{name}_version": release.version}
-        rows.ids += [str(rollout.pk), str(release.pk)]
+        rows.ids += [str(rollout.pk), *([str(release.pk)] if _is_first(rows) else [])]
 
 
 def _updates(rows: Rows, release: Release) -> None:

@@ -1,3 +1,15 @@
 from typing import Any
 
-UPDATES: list[Any] = []
+from django.urls import path
+
+from devices import converters  # noqa: F401 - makes <device:…> known
+from releases.api import updates
+
+UPDATES: list[Any] = [
+    path(
+        "devices/<device:device_id>/updates",
+        updates.DeviceUpdates.as_view(),
+        name="device-updates",
+    ),
+    path("updates/<int:pk>", updates.UpdateDetail.as_view(), name="update"),
+]
