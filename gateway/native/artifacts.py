@@ -183,7 +183,7 @@ class ArtifactManifest(OneArtifactView):
             trust=trust_of(segment), role=artifact.role, version=artifact.release.version
         )
         targets = TrustTarget.objects.visible_to(self.principal)
-        target = targets.filter(artifact=artifact, path=path).first()
+        target = targets.filter(artifact=artifact, path=path, withdrawn_at=None).first()
         if target is None:
             raise Http404
         return HttpResponse(
