@@ -60,5 +60,5 @@ def trust_refresh(**_kwargs: Any) -> None:
 
 @shared_task
 def artifacts_retire(**_kwargs: Any) -> None:
-    """Every day."""
+    """Every hour."""
     artifact_retention.artifacts_retire(now=clock.now())

@@ -12,7 +12,6 @@ from rest_framework.response import Response
 from accounts.api.base import PortalView
 from accounts.policy import Action
 from common import clock, limits
-from common.errors import InvalidInput
 from common.parsers import StrictJSONParser
 from releases.api.parsers import BundleFormParser, role_of
 from releases.api.release_serializers import (
@@ -96,11 +95,6 @@ class Releases(PortalView, ListAPIView[Release]):
             now=now,
         )
         if file is not None:
-            if file.size > limits.ARTIFACT_FORM_BYTES:
-                raise InvalidInput(
-                    "The bundle is too large for a form.",
-                    errors={"file": [f"A form takes {limits.ARTIFACT_FORM_BYTES} bytes."]},
-                )
             uploads.artifact_store(
                 release=release,
                 role=role_of(role),

@@ -6,10 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.test import override_settings
+from django.db import connection
+from django.test import Client, override_settings
 from rest_framework.test import APIClient
 
 from accounts.models import Organization
+from accounts.tests.factories import api_key
 from common import clock, limits
 from devices.models import Device
 from devices.tests.factories import DeviceFactory, token_of
@@ -285,3 +287,17 @@ def test_a_bundle_that_was_cleaned_away_is_not_found(viewer_api: APIClient, arti
 
     assert viewer_api.get(PATH).status_code == 404
     assert limits.ARTIFACT_LINK_S <= 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_and_no_connection_is_held_while_a_bundle_is_read(
+    release: Release, organization: Organization
+):
+    _, secret = api_key(organization, "viewer")
+    client = Client(headers={"X-API-Key": secret})
+
+    response = client.get(PATH)
+
+    assert connection.connection is None
+    assert b"".join(response.streaming_content) == CONTENT  # type: ignore[attr-defined]
+    assert connection.connection is None
