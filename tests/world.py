@@ -297,7 +297,7 @@ def _note(rows: Rows) -> None:
         before={"name": f"{rows.word} before"},
         after={"name": f"{rows.word} after"},
     )
-    entry = AuditEntry.objects.get(organization_id=rows.organization.pk)
+    entry = AuditEntry.objects.get(organization_id=rows.organization.pk, action="device.update")
     rows.names["audit_id"] = str(entry.pk)
     rows.ids.append(str(entry.pk))
 

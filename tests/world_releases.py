@@ -8,6 +8,7 @@ from common import clock
 from devices.models import Device, DeviceGroup, DeviceRecovery, DriftReport, GroupMember
 from devices.tests.factories import DeviceFactory
 from releases.models import Artifact, Release, SiteCalendar, TrustTarget
+from releases.services.trust_repository import repository_ensure
 from releases.tests.bundles import bundle, stored_artifact
 from releases.tests.factories import (
     DeviceUpdateFactory,
@@ -87,6 +88,7 @@ def _is_first(rows: Rows) -> bool:
 
 def _releases(rows: Rows) -> None:
     word = rows.word
+    repository_ensure(organization=rows.organization, actor=None, now=clock.now())
     draft = _release(rows, f"{word}-draft")
     validated = _release(rows, f"{word}-validated")
     Release.objects.filter(pk=validated.pk).update(state="validated", validated_at=clock.now())
