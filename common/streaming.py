@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, StreamingHttpResponse
@@ -67,8 +67,8 @@ class _BytesForLoop(_Bytes):
 
 
 def streamed_bytes(
-    request: HttpRequest, file: IO[bytes], *, length: int, **fields: object
+    request: HttpRequest, file: IO[bytes], *, length: int, **fields: Any
 ) -> StreamingHttpResponse:
     """Return `length` bytes of an open file, a piece in memory at a time. Closes the file."""
     kind = _BytesForLoop if hasattr(request, "scope") else _BytesForThread
-    return StreamingHttpResponse(kind(file, length), **fields)  # type: ignore[arg-type]
+    return StreamingHttpResponse(kind(file, length), **fields)

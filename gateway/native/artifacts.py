@@ -63,7 +63,7 @@ class ArtifactBundle(OneArtifactView):
 
     def get_permissions(self) -> list[Any]:
         """Ask for no right where a link speaks for itself."""
-        return [] if self.is_linked() else super().get_permissions()
+        return [] if self.is_linked() else list(super().get_permissions())
 
     @extend_schema(
         operation_id="artifacts_bundle",

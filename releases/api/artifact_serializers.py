@@ -97,7 +97,7 @@ class ChecksumsOutput(serializers.Serializer):
     files = FileEntry(many=True)
 
 
-class FindingOutput(serializers.Serializer):
+class ReleaseFinding(serializers.Serializer):
     """What a static check found; only an error keeps a release from being published."""
 
     severity = serializers.ChoiceField(choices=["error", "warning", "info"])
@@ -110,7 +110,7 @@ class ValidationOutput(serializers.Serializer):
     """What the static checks say of a bundle."""
 
     valid = serializers.BooleanField()
-    findings = FindingOutput(many=True)
+    findings = ReleaseFinding(many=True)
     files = FileEntry(many=True)
     compose = ComposeOutput(allow_null=True)
 

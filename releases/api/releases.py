@@ -109,8 +109,9 @@ class Releases(PortalView, ListAPIView[Release]):
 
 def _form(request: Request) -> dict[str, Any]:
     """Return a form as JSON of the same names; `roles` is repeated, or parted by commas."""
-    given: dict[str, Any] = {name: request.data.get(name) for name in request.data}
-    roles = [word for text in request.data.getlist("roles") for word in text.split(",") if word]
+    form: Any = request.data
+    given: dict[str, Any] = {name: form.get(name) for name in form}
+    roles = [word for text in form.getlist("roles") for word in text.split(",") if word]
     return {**given, "roles": [word.strip() for word in roles]}
 
 
