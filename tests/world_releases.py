@@ -18,6 +18,7 @@ from releases.tests.factories import (
     RolloutFactory,
     RolloutStageFactory,
     RolloutTargetFactory,
+    listed,
     published,
 )
 from releases.tests.trust import begun, signature
@@ -160,7 +161,8 @@ def _rollouts(rows: Rows) -> None:
     }
     for name, fields in states.items():
         counter = _counter(rows)
-        release = published(_release(rows, f"{rows.organization.slug}-{counter}"), counter=counter)
+        version = f"{rows.organization.slug}-{counter}"
+        release = listed(published(_release(rows, version), counter=counter))
         rollout = RolloutFactory(
             release=release,
             name=f"{rows.word} {name}",
@@ -175,6 +177,11 @@ def _rollouts(rows: Rows) -> None:
                 rollout=rollout, position=position, segment=segment, opened_at=opened
             )
         RolloutTargetFactory(rollout=rollout, device=rows.device)
+        RolloutTargetFactory(
+            rollout=rollout,
+            device=Device.objects.get(pk=rows.names["pending_device_pk"]),
+            left_out="hold-back group",
+        )
         rows.names |= {f"{name}_id": str(rollout.pk), f"{name}_version": release.version}
         rows.ids += [str(rollout.pk), *([str(release.pk)] if _is_first(rows) else [])]
 

@@ -25,6 +25,7 @@ from releases.models import (
 from releases.services.drills import rollout_drill
 from releases.services.manifests import reach_of
 from releases.services.plans import Plan
+from releases.services.rollbacks import is_rolling_back
 from releases.services.rollout_events import event_add
 from releases.services.targets import chosen_of, selected, targets_add
 from releases.trust.paths import trust_of
@@ -122,7 +123,7 @@ def rollout_start(
         )
     if rollout.drill is None:
         rollout = rollout_drill(rollout=rollout, actor=principal, now=now)
-    most = principal.acting_organization().rollout_approval_above
+    most = rollout.organization.rollout_approval_above
     needed = most is not None and rollout.total > most
     if needed:
         _move(rollout, [Status.DRAFT], Status.AWAITING_APPROVAL, approval_needed=True)
@@ -182,6 +183,11 @@ def rollout_resume(
     """
     whole(rollout, principal)
     halted = rollout.status == Status.HALTED
+    if is_rolling_back(rollout):
+        raise RolloutConflict(
+            f"“{rollout.name}” is being rolled back: plan a new rollout once it is.",
+            rollout_status=rollout.status,
+        )
     if halted and not reason.strip():
         raise RolloutRefused(
             "A halted rollout goes on only with a reason: say what was found and mended.",

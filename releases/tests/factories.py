@@ -20,6 +20,8 @@ from releases.models import (
     TrustMetadata,
     TrustTarget,
 )
+from releases.trust.paths import manifest_path
+from releases.trust.roles import GENERAL, ROOT, STAGED, TARGETS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -61,26 +63,40 @@ def published(release: Release, *, counter: int = 1) -> Release:
 
 
 def vouched(release: Release) -> Release:
-    """Let staged and general vouch for a release, past all signatures."""
+    """Let the organisation's signatures cover a release for all segments, past all ceremonies."""
     now = clock.now()
-    for role in ("root", "targets", "staged", "general"):
+    organization = release.organization
+    for role in (ROOT, TARGETS, STAGED, GENERAL):
         TrustMetadata.objects.get_or_create(
-            organization=release.organization,
+            organization=organization,
             role=role,
-            version=1,
-            defaults={"content": b"{}", "expires_at": now + timedelta(days=1), "created_at": now},
+            defaults={
+                "version": 1,
+                "content": b"{}",
+                "expires_at": now + timedelta(days=365),
+                "created_at": now,
+            },
         )
+    return listed(release)
+
+
+def listed(release: Release) -> Release:
+    """Let signed metadata list the manifests of a release."""
+    now = clock.now()
     for artifact in release.artifacts.all():
-        for trust in ("staged", "general"):
-            TrustTarget.objects.create(
+        for trust in (STAGED, GENERAL):
+            path = manifest_path(trust=trust, role=artifact.role, version=release.version)
+            TrustTarget.objects.update_or_create(
                 organization=release.organization,
-                release=release,
-                artifact=artifact,
-                path=f"{trust}/{artifact.role_name}/{release.version}/manifest.json",
-                sha256="0" * 64,
-                content=b"{}",
-                created_at=now,
-                signed_at=now,
+                path=path,
+                defaults={
+                    "release": release,
+                    "artifact": artifact,
+                    "sha256": "0" * 64,
+                    "content": b"{}",
+                    "created_at": now,
+                    "signed_at": now,
+                },
             )
     return release
 

@@ -16,6 +16,7 @@ from releases.tests.factories import (
     RolloutFactory,
     RolloutTargetFactory,
     published,
+    vouched,
 )
 
 RESULTS = "/api/v1/telemetry/update-results"
@@ -25,7 +26,7 @@ def release_of(organization: Any, version: str, *, counter: int = 1) -> Release:
     """Return a published release with one bundle for every role."""
     release = ReleaseFactory(organization=organization, version=version)
     ArtifactFactory(release=release)
-    return published(release, counter=counter)
+    return vouched(published(release, counter=counter))
 
 
 def rollout_of(release: Release, **fields: Any) -> Rollout:
