@@ -298,7 +298,7 @@ def _note(rows: Rows) -> None:
         before={"name": f"{rows.word} before"},
         after={"name": f"{rows.word} after"},
     )
-    entry = AuditEntry.objects.filter(organization_id=rows.organization.pk).latest("seq")
+    entry = AuditEntry.objects.get(organization_id=rows.organization.pk, action="device.update")
     rows.names["audit_id"] = str(entry.pk)
     rows.ids.append(str(entry.pk))
 

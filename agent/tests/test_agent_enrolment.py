@@ -42,7 +42,7 @@ def test_enrolment_writes_a_private_file_with_a_token_only_the_device_knows(port
     assert "DEVICE_TOKEN_PENDING" not in written
     assert written["HEARTBEAT_INTERVAL"] == "45"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert written["DEVICE_TOKEN"] not in str(portal.requests)
+    assert written["DEVICE_TOKEN"] not in str(registrations(portal))
 
 
 def test_enrolment_tells_the_portal_what_the_machine_is(portal, path, wanted):

@@ -39,10 +39,7 @@ class RepositoryView(PortalView):
             content_type="application/json",
             headers={"ETag": etag, "Cache-Control": caching},
         )
-        found: HttpResponseBase = get_conditional_response(
-            request._request, etag=etag, response=response
-        )
-        return found
+        return get_conditional_response(request._request, etag=etag, response=response) or response
 
 
 class TrustMetadataFile(RepositoryView):

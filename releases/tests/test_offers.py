@@ -104,7 +104,7 @@ def test_an_idle_device_costs_one_look_at_the_updates(
     ask(device_api, device)
 
     # The token's time, the token, the device, the clock, the update; and the transaction's marks.
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         assert ask(device_api, device).status_code == 204
 
 
