@@ -35,5 +35,4 @@ def rollout_of(release: Release) -> Rollout | None:
     """Return the rollout of a release that has not ended, or else its last one."""
     ended = Case(When(status__in=_UNENDED, then=Value(0)), default=Value(1),
                  output_field=IntegerField())  # fmt: skip
-    rows = Rollout.objects.filter(release=release).select_related("organization", "release")
-    return rows.order_by(ended, "-pk").first()
+    return Rollout.objects.filter(release=release).order_by(ended, "-pk").first()

@@ -148,4 +148,4 @@ def held_of(rollout: Rollout, now: datetime) -> int:
     """
     mine = DeviceUpdate.objects.filter(rollout=rollout, kind=DeviceUpdate.Kind.ROLLOUT)
     waiting = mine.filter(status=DeviceUpdate.Status.SCHEDULED, scheduled_at__gt=now - PLACE_KEPT)
-    return mine.in_flight().count() + waiting.count()
+    return mine.in_flight().values("pk").union(waiting.values("pk"), all=True).count()
