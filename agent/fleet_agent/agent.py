@@ -33,6 +33,7 @@ from fleet_agent.sequence import SequenceCounter, boot_id, seconds_since_boot
 from fleet_agent.settings import ConfigStore
 from fleet_agent.stream_loop import StreamLoop
 from fleet_agent.updates.deployment import Deployment
+from fleet_agent.updates.drift_loop import DriftLoop
 from fleet_agent.updates.loop import TrustMaker, UpdateLoop
 
 WATCH_S = 0.5
@@ -57,6 +58,18 @@ class Agent:
             state_dir / "queue", max_bytes=store.settings.queue_max_mb * 1024 * 1024
         )
         self._commands = CommandLoop(store=store, portal=PortalClient(store))
+        self._deployment = Deployment(store)
+        self._updates = UpdateLoop(
+            store=store,
+            portal=PortalClient(store),
+            deployment=self._deployment,
+            make_trust=make_trust,
+            boot_id=boot,
+            recent_log=recent.text,
+        )
+        self._drift = DriftLoop(
+            store=store, portal=PortalClient(store), deployment=self._deployment
+        )
         context = Context(
             store=store,
             state_dir=state_dir,
@@ -66,13 +79,8 @@ class Agent:
             uptime_s=seconds_since_boot,
             recent_log=recent.text,
             pause=self._commands.pause,
-        )
-        self._deployment = Deployment(store)
-        self._updates = UpdateLoop(
-            store=store,
-            portal=PortalClient(store),
             deployment=self._deployment,
-            make_trust=make_trust,
+            keeping=self._updates.keeping,
         )
         executor = Executor(journal=self._journal, context=context)
         self._commands.executor = executor
@@ -115,7 +123,7 @@ class Agent:
         log.info("fleet-agent %s: %s at %s", __version__, settings.device_id, settings.fleet_url)
         _warn_of_plain_http(settings.fleet_url or "")
         self._remove_leftovers()
-        loops = (self._heartbeats, self._commands, self._updates, self._stream)
+        loops = (self._heartbeats, self._commands, self._updates, self._drift, self._stream)
         threads = [self._thread(loop) for loop in loops]
         threading.Thread(target=resume_rotation, args=(self._store,), daemon=True).start()
         while not self._stopping.wait(WATCH_S):
@@ -151,6 +159,7 @@ class Agent:
             self._commands.wake()
             self._stream.wake()
             self._updates.wake()
+            self._drift.wake()
 
     def _remove_leftovers(self) -> None:
         state_dir = self._store.state_dir

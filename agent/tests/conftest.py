@@ -234,6 +234,7 @@ class UpdatedDevice:
             portal=PortalClient(self.store),
             deployment=self.deployment,
             make_trust=lambda portal: self.trust,
+            boot_id="boot-one",
             limits=self.limits,
         )
 

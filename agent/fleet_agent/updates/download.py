@@ -15,7 +15,7 @@ from fleet_agent.durable import write_atomically
 from fleet_agent.errors import PortalError
 from fleet_agent.pace import Backoff
 from fleet_agent.portal import PortalClient
-from fleet_agent.updates.errors import NETWORK, TIMEOUT, VERIFICATION, UpdateFailedError
+from fleet_agent.updates.errors import NETWORK, VERIFICATION, UpdateFailedError
 
 BLOCK_BYTES = 256 * 1024
 READ_TIMEOUT_S = 30.0
@@ -30,8 +30,8 @@ class Download:
     """One bundle on its way to `path`.
 
     `renewed_link` asks the portal for the offer again and returns a fresh link or raises
-    PortalError, `told` is called with the bytes there are, `left_s` gives the seconds this may
-    still take, `pause` waits.
+    PortalError, `told` is called with the bytes there are and may raise, `left_s` gives the seconds
+    this may still take, `pause` waits.
     """
 
     portal: PortalClient
@@ -118,7 +118,6 @@ class Download:
                 if offset > self.size:
                     return
                 self.told(offset)
-                self._check_time()
 
     def _tag(self) -> str:
         try:
@@ -138,12 +137,6 @@ class Download:
         if delay_s >= self.left_s():
             raise _failed("download", error)
         self.pause(delay_s)
-
-    def _check_time(self) -> None:
-        if self.left_s() <= 0:
-            raise UpdateFailedError(
-                TIMEOUT, "download", "The time for the update was over before the bundle was there."
-            )
 
     def _sync(self) -> None:
         handle = os.open(self.path, os.O_RDONLY)
