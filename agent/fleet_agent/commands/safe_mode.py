@@ -50,8 +50,8 @@ class SafeModeCommand(CommandType):
         deployment.on_wish()
         result = {"safe_mode": deployment.safe_mode.is_on, "was": was_on}
         if troubles:
-            error = "\n".join(troubles)
-            return Outcome("failed", result=result, error=error, error_code="application")
+            told = "\n".join(troubles)
+            return Outcome("failed", result=result, error=told, error_code="application")
         return Outcome("succeeded", result=result)
 
     def probe(self, entry: Entry, context: Context) -> Optional[Outcome]:

@@ -34,9 +34,7 @@ class Update(CommandType):
     def check(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
         version = payload.get("version")
         if not isinstance(version, str) or not 1 <= len(version) <= MAX_VERSION_CHARS:
-            raise CommandRefusedError(
-                f"version must name a release, not {version!r:.80}."
-            )
+            raise CommandRefusedError(f"version must name a release, not {version!r:.80}.")
         if context.deployment is None:
             raise CommandRefusedError(NOT_HERE)
         if not context.store.settings.allow_updates:
