@@ -34,6 +34,7 @@ from fleet_agent.settings import ConfigStore
 from fleet_agent.stream_loop import StreamLoop
 from fleet_agent.updates.deployment import Deployment
 from fleet_agent.updates.drift_loop import DriftLoop
+from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.loop import TrustMaker, UpdateLoop
 
 WATCH_S = 0.5
@@ -45,7 +46,12 @@ class Agent:
     """Everything a running agent holds. `run` returns when a signal asks it to end."""
 
     def __init__(
-        self, *, store: ConfigStore, recent: logs.RecentLines, make_trust: TrustMaker
+        self,
+        *,
+        store: ConfigStore,
+        recent: logs.RecentLines,
+        make_trust: TrustMaker,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._stopping = threading.Event()
@@ -64,6 +70,7 @@ class Agent:
             portal=PortalClient(store),
             deployment=self._deployment,
             make_trust=make_trust,
+            limits=limits,
             boot_id=boot,
             recent_log=recent.text,
         )
@@ -183,8 +190,14 @@ class Agent:
         return [trouble for trouble in found if trouble]
 
 
-def run_agent(store: ConfigStore, make_trust: TrustMaker) -> NoReturn:
+def run_agent(
+    store: ConfigStore,
+    make_trust: TrustMaker,
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
+) -> NoReturn:
     """Run until told to end, then leave the process with exit status 0.
+
+    `make_trust` gives what decides whose releases are taken, `limits` the patience with them.
 
     Raises ConfigError when the device is switched on but not enrolled, AgentError when another
     agent runs.
@@ -196,7 +209,7 @@ def run_agent(store: ConfigStore, make_trust: TrustMaker) -> NoReturn:
         )
     recent = logs.set_up(store.settings.log_level)
     with single_run(prepared_state_dir(store)):
-        Agent(store=store, recent=recent, make_trust=make_trust).run()
+        Agent(store=store, recent=recent, make_trust=make_trust, limits=limits).run()
         logging.shutdown()
         # Threads may still wait in a long-poll; leaving at once spares the interpreter to wait.
         os._exit(0)

@@ -32,7 +32,7 @@ class Response:
     headers: dict[str, str]
     content: bytes
 
-    def iter_content(self, size):
+    def pieces(self):
         # In two pieces, so that a death comes between them.
         half = len(self.content) // 2
         yield self.content[:half]
@@ -107,7 +107,8 @@ class Points:
     @contextlib.contextmanager
     def _file(self, client, url, *, headers, **_):
         wanted = headers.get("Range"), headers.get("If-Range")
-        yield Response(*self._book.part(url.rpartition("/")[2], *wanted))
+        answer = Response(*self._book.part(url.rpartition("/")[2], *wanted))
+        yield answer, answer.pieces()
 
     def arm(self, fail_at, error=None):
         self.passed, self.fail_at, self.error = 0, fail_at, error
