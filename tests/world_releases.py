@@ -7,6 +7,8 @@ from django.db.models import Max
 from common import clock
 from devices.models import Device, DriftReport
 from releases.models import Release, SiteCalendar
+from releases.services.manifests import manifests_publish
+from releases.services.trust_drafts import drafts_of
 from releases.tests.factories import (
     ArtifactFactory,
     DeviceUpdateFactory,
@@ -16,6 +18,7 @@ from releases.tests.factories import (
     RolloutTargetFactory,
     published,
 )
+from releases.tests.trust import begun, signature
 from tests.world_rows import Rows
 
 
@@ -104,3 +107,22 @@ def _updates(rows: Rows, release: Release) -> None:
     ended = DeviceUpdateFactory(**common, status="failed", finished_at=clock.now())
     update = DeviceUpdateFactory(**common, status="offered", artifact=release.artifacts.get())
     rows.names |= {"update_id": str(update.pk), "ended_update_id": str(ended.pk)}
+
+
+def trust_rows(rows: Rows) -> None:
+    """Sign a manifest, then begin a ceremony whose list of general waits for two keys."""
+    release = Release.objects.get(pk=rows.names["release_id"])
+    manifests_publish(release=release, actor=None, now=clock.now())
+    begun(rows.organization)
+    draft = drafts_of(rows.organization)["general"]
+    given = signature(rows.organization, "general", "dan")
+    target = release.manifests.get(path__startswith="staged/")
+    rows.names |= {
+        "metadata_name": "1.root.json",
+        "target_path": target.path,
+        "draft_role": draft.role,
+        "draft_id": str(draft.pk),
+        "signature_key": given["keyid"],
+        "signature": given["sig"],
+    }
+    rows.ids += [str(draft.pk), str(target.pk)]

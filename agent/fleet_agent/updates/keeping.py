@@ -37,6 +37,9 @@ class Keeping:
         if application is None:
             return True
         if self.deployment.safe_mode.is_on:
+            # A cut may have come between the mode and the stop.
+            if application.has_health_check() and application.is_healthy():
+                self._quietly(application.stop)
             self._quietly(application.start_safe_mode)
             return True
         starts = self.deployment.starts
