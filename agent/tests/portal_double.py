@@ -224,6 +224,10 @@ class PortalHandler(BaseHTTPRequestHandler):
             return
         if self._streamed(parts.path):
             return
+        if parts.path.startswith("/api/v1/trust/targets/") and portal.updates is not None:
+            path = parts.path.partition("/targets/")[2]
+            self._send(Answer(200, portal.updates.manifests[path]), {})
+            return
         if parts.path.startswith("/files/"):
             self._file(parts.path.rpartition("/")[2])
             return
