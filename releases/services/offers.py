@@ -50,8 +50,8 @@ def _offered(row: DeviceUpdate, *, now: datetime) -> Offer | None:
         return None
     if row.status not in [*WAITING, *WORKING]:
         return None
-    artifact = Artifact.objects.stored().filter(pk=row.artifact_id).first()
-    if artifact is None or row.release is None:
+    artifact = row.artifact
+    if artifact is None or row.release is None or artifact.status != Artifact.Status.STORED:
         _withdraw(row, now=now)
         return None
     if row.status == Status.SCHEDULED:
