@@ -68,6 +68,7 @@ class Action(StrEnum):
     DRIFT_REPORT = "drift.report"
     DRIFT_REPAIR = "drift.repair"
     RECOVERY_READ = "recovery.read"
+    RECOVERY_ENTER = "recovery.enter"
     RECOVERY_OPERATE = "recovery.operate"
     RECOVERY_REPORT = "recovery.report"
     CALENDAR_READ = "calendar.read"
@@ -133,6 +134,7 @@ POLICY: dict[Action, frozenset[str]] = {
     Action.DRIFT_REPORT: _DEVICE,
     Action.DRIFT_REPAIR: _OPERATE,
     Action.RECOVERY_READ: _ALL | _DEVICE,
+    Action.RECOVERY_ENTER: _OPERATE | _DEVICE,
     Action.RECOVERY_OPERATE: _OPERATE,
     Action.RECOVERY_REPORT: _DEVICE,
     Action.CALENDAR_READ: _ALL,

@@ -115,7 +115,7 @@ register(
     CommandKind(
         name="update",
         label="Update software",
-        description="Bring the device to a version. Needs releases; agents refuse it until then.",
+        description="Bring the device to a published version; `force` also while updates are off.",
         schema=_object({"version": _NAME, "force": _FLAG}, ["version"]),
         disruptive=True,
     )

@@ -144,6 +144,23 @@ RELEASES_KEPT = 10
 # An upload that nobody went on with for so long is thrown away.
 ARTIFACT_UPLOAD_LEFT = timedelta(days=1)
 
+# --- trust ---
+TRUST_KEYS = 16
+TRUST_SIGNATURES = 32
+# Days until signed metadata of a role expires. The portal signs its own again at half of it.
+TRUST_ROOT_DAYS = 365
+TRUST_TARGETS_DAYS = 365
+TRUST_GENERAL_DAYS = 180
+TRUST_STAGED_DAYS = 30
+TRUST_SNAPSHOT_DAYS = 7
+TRUST_TIMESTAMP_DAYS = 1
+# How long before that keepers of offline keys are told.
+TRUST_WARN_DAYS = 30
+# How long a manifest may be installed.
+MANIFEST_DAYS = 3 * 365
+# How long a device may still ask for metadata that was superseded.
+TRUST_SUPERSEDED_DAYS = 30
+
 # --- rollouts ---
 ROLLOUT_DEVICES = 1_000_000
 ROLLOUT_RULES = 8
@@ -173,7 +190,13 @@ QUARANTINE_MINUTES = 24 * 60
 # --- drift and recovery ---
 DRIFT_ITEMS = 500
 DRIFT_PATH_CHARS = 1024
+# Paths one repair names; without any it is all of them.
+DRIFT_REPAIR_PATHS = 50
 DIAGNOSTICS_BYTES = 256 * 1024
+DIAGNOSTIC_CHECKS = 64
+# Shown of the updates of a device in trouble.
+RECOVERY_UPDATES = 5
+QUARANTINE_MAX_MINUTES = 90 * 24 * 60
 
 # --- tokens ---
 ENROLLMENT_TTL_MIN_S = 60

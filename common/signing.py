@@ -6,7 +6,9 @@ from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 from common.errors import DomainError
@@ -46,6 +48,21 @@ def _key() -> Ed25519PrivateKey:
             "The portal has no key to sign with. Set SIGNING_KEY and start it again."
         )
     return _private_key(settings.SIGNING_KEY)
+
+
+@lru_cache(maxsize=1024)
+def _derived(text: str, purpose: str) -> Ed25519PrivateKey:
+    kdf = HKDF(algorithm=SHA256(), length=SEED_BYTES, salt=None, info=purpose.encode())
+    return Ed25519PrivateKey.from_private_bytes(kdf.derive(seed_of(text)))
+
+
+def derived_key(purpose: str) -> Ed25519PrivateKey:
+    """Return a key of its own for one purpose: who learns it learns nothing about the others.
+
+    Raises SigningKeyMissing.
+    """
+    _key()
+    return _derived(settings.SIGNING_KEY, purpose)
 
 
 def _key_id(key: Ed25519PublicKey) -> str:

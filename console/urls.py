@@ -1,7 +1,16 @@
 from django.contrib import admin
 from django.urls import path
 
-from console.views import add_device, agent, bundle, device, device_verbs, organization, system
+from console.views import (
+    add_device,
+    agent,
+    bundle,
+    device,
+    device_verbs,
+    organization,
+    system,
+    updates,
+)
 
 app_name = "console"
 wrap = admin.site.admin_view
@@ -24,6 +33,8 @@ urlpatterns = [
         wrap(device.commands_live),
         name="device-commands-live",
     ),
+    path("console/devices/<uuid:pk>/updates", wrap(updates.of_device), name="device-updates"),
+    path("console/versions", wrap(updates.versions), name="versions"),
     path("console/devices/<uuid:pk>/events", wrap(device.events), name="device-events"),
     path("console/devices/<uuid:pk>/audit", wrap(device.audit), name="device-audit"),
     path("console/devices/<uuid:pk>/bundles", wrap(bundle.of_device), name="device-bundles"),

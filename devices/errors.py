@@ -24,3 +24,9 @@ class NameTaken(DomainError):
     """Something of this kind has the name already."""
 
     code = "name_taken"
+
+
+class RecoveryConflict(DomainError):
+    """The device is not in the mode this would end."""
+
+    code = "recovery_state"

@@ -23,7 +23,7 @@ METRICS = [
 ]
 
 
-def device_config(device: Device) -> dict[str, Any]:
+def device_config(device: Device, *, now: datetime) -> dict[str, Any]:
     """Return what an agent needs to know about its device; intervals in seconds."""
     organization = device.organization
     return {
@@ -40,7 +40,7 @@ def device_config(device: Device) -> dict[str, Any]:
         "update_interval": device.update_interval_s,
         "update_interval_s": device.update_interval_s,
         "event_stream_url": f"{settings.FLEET_URL}/api/v1/devices/{device.device_id}/stream",
-        "version_lock": device.version_lock or None,
+        "version_lock": device.locked_to(now) or None,
         "target_version": device.target_version or None,
         "maintenance_mode": device.maintenance_mode,
         "update_enabled": device.update_enabled,

@@ -6,7 +6,7 @@ from celery import shared_task
 from celery.signals import before_task_publish
 
 from common import clock
-from devices.services import upkeep
+from devices.services import recovery, upkeep
 
 PULSE_TASK = "devices.tasks.worker_pulse"
 
@@ -28,6 +28,12 @@ def worker_pulse(**_kwargs: Any) -> None:
 def devices_mark_offline(**_kwargs: Any) -> None:
     """Every 5 s."""
     upkeep.devices_mark_offline(now=clock.now())
+
+
+@shared_task
+def quarantines_end(**_kwargs: Any) -> None:
+    """Every 30 s."""
+    recovery.quarantines_end(now=clock.now())
 
 
 @shared_task

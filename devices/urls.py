@@ -1,7 +1,7 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from devices.api import enrollment, history, views
+from devices.api import drift, enrollment, history, views
 
 urlpatterns = [
     path("enrollment-tokens", enrollment.EnrollmentTokens.as_view(), name="enrollment-tokens"),
@@ -29,4 +29,7 @@ urlpatterns = [
     ),
     path("devices/<device:device_id>/events", history.Events.as_view(), name="device-events"),
     path("devices/<device:device_id>/metrics", history.Metrics.as_view(), name="device-metrics"),
+    path("devices/<device:device_id>/drift", drift.DeviceDrift.as_view(), name="device-drift"),
+    path("drift", drift.DriftReports.as_view(), name="drift"),
+    path("drift/<uuid:pk>", drift.DriftDetail.as_view(), name="drift-report"),
 ]

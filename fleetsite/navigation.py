@@ -102,6 +102,29 @@ NAVIGATION = [
         ),
     ),
     _group(
+        "Releases",
+        _item(
+            "Releases", "deployed_code", "admin:releases_release_changelist", _may("release.read")
+        ),
+        _item(
+            "Rollouts", "rocket_launch", "admin:releases_rollout_changelist", _may("rollout.read")
+        ),
+        _item("Versions", "table_chart", "console:versions", _may("release.read")),
+        _item(
+            "Updates",
+            "system_update_alt",
+            "admin:releases_deviceupdate_changelist",
+            _may("update.read"),
+        ),
+        _item("Drift", "difference", "admin:devices_driftreport_changelist", _may("drift.read")),
+        _item(
+            "Site calendars",
+            "calendar_month",
+            "admin:releases_sitecalendar_changelist",
+            _may("calendar.read"),
+        ),
+    ),
+    _group(
         "Governance",
         _item("Audit log", "policy", "admin:audit_auditentry_changelist", _audit),
     ),

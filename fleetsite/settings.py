@@ -32,6 +32,8 @@ if SIGNING_KEY:
         raise ImproperlyConfigured(
             "SIGNING_KEY must be 32 random bytes, as 64 hex characters or as base64."
         ) from None
+# No repository of trust is made with the portal's key alone: publishing waits for the ceremony.
+TRUST_OFFLINE_ROOT = env.flag("TRUST_OFFLINE_ROOT", default=False)
 FLEET_URL = env.text("FLEET_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", FLEET_URL)

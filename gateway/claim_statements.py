@@ -15,7 +15,7 @@ _PENDING = Device.Lifecycle.PENDING.value
 _RETIRED = Device.Lifecycle.RETIRED.value
 _RUNNING = Command.Status.RUNNING.value
 _IN_FLIGHT = f"('{_DELIVERED}', '{_RUNNING}')"
-_TO_DO = f"({', '.join(f"'{status}'" for status in [*WAITING, *WORKING])})"
+_TO_DO = "('" + "', '".join([*WAITING, *WORKING]) + "')"
 _OPEN = f"('{_QUEUED}', '{_DELIVERED}', '{_RUNNING}')"
 
 # `c` is the command everywhere below.

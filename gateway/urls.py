@@ -1,7 +1,18 @@
 from django.urls import path
 
 from devices import converters  # noqa: F401 - makes <device:…> known
-from gateway.native import artifacts, attempts, bundles, register, updates, views
+from gateway.native import (
+    artifacts,
+    attempts,
+    bundles,
+    eligibility,
+    recovery,
+    register,
+    telemetry,
+    trust,
+    updates,
+    views,
+)
 from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
@@ -18,6 +29,11 @@ urlpatterns = [
         "devices/<device:device_id>/commands",
         views.DeviceCommands.as_view(),
         name="device-commands",
+    ),
+    path(
+        "releases/<version:version>/eligibility/<device:device_id>",
+        eligibility.Eligibility.as_view(),
+        name="release-eligibility",
     ),
     path("devices/<device:device_id>/update", updates.DeviceOffer.as_view(), name="device-update"),
     path("telemetry/update-results", updates.UpdateResults.as_view(), name="update-results"),
@@ -44,4 +60,18 @@ urlpatterns = [
         artifacts.ArtifactManifest.as_view(),
         name="artifact-manifest",
     ),
+    path("telemetry/drift", telemetry.DriftTelemetry.as_view(), name="telemetry-drift"),
+    path("recovery/<device:device_id>", recovery.Recovery.as_view(), name="recovery"),
+    path(
+        "recovery/<device:device_id>/enter",
+        recovery.EnterRecovery.as_view(),
+        name="recovery-enter",
+    ),
+    path(
+        "recovery/<device:device_id>/diagnostics",
+        recovery.Diagnostics.as_view(),
+        name="recovery-diagnostics",
+    ),
+    path("trust/metadata/<str:name>", trust.TrustMetadataFile.as_view(), name="trust-metadata"),
+    path("trust/targets/<path:path>", trust.TrustTargetFile.as_view(), name="trust-target"),
 ]

@@ -62,6 +62,13 @@ class SignatureRefused(DomainError):
     http_status = 422
 
 
+class KeyRefused(DomainError):
+    """A key file, or a set of keys and its threshold, cannot be used as it is."""
+
+    code = "key_refused"
+    http_status = 422
+
+
 class RolloutConflict(DomainError):
     """The rollout is in a state that does not allow this."""
 

@@ -1,11 +1,18 @@
-"""Beat's sweeps over updates and rollouts. Running one twice, or two at once, changes nothing."""
+"""Beat's sweeps over releases. Running one twice, or two at once, changes nothing."""
 
 from typing import Any
 
 from celery import shared_task
 
 from common import clock
-from releases.services import rollbacks, verification
+from releases.services import advance, drift_repair, recovery, rollbacks, verification
+from releases.services import trust_refresh as trust
+
+
+@shared_task
+def rollouts_advance(**_kwargs: Any) -> None:
+    """Every 2 s."""
+    advance.rollouts_advance(now=clock.now())
 
 
 @shared_task
@@ -24,3 +31,21 @@ def updates_time_out(**_kwargs: Any) -> None:
 def rollbacks_advance(**_kwargs: Any) -> None:
     """Every 5 s."""
     rollbacks.rollbacks_advance(now=clock.now())
+
+
+@shared_task
+def recoveries_settle(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    recovery.recoveries_settle(now=clock.now())
+
+
+@shared_task
+def drifts_repair(**_kwargs: Any) -> None:
+    """Every 30 s."""
+    drift_repair.drifts_repair(now=clock.now())
+
+
+@shared_task
+def trust_refresh(**_kwargs: Any) -> None:
+    """Every 10 min."""
+    trust.trust_refresh(now=clock.now())

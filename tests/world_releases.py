@@ -5,10 +5,11 @@ from datetime import timedelta
 from django.db.models import Max
 
 from common import clock
-from devices.models import Device, DriftReport
-from releases.models import Release, SiteCalendar
+from devices.models import Device, DeviceGroup, DeviceRecovery, DriftReport, GroupMember
+from devices.tests.factories import DeviceFactory
+from releases.models import Artifact, Release, SiteCalendar, TrustTarget
+from releases.tests.bundles import bundle, stored_artifact
 from releases.tests.factories import (
-    ArtifactFactory,
     DeviceUpdateFactory,
     ReleaseFactory,
     RolloutFactory,
@@ -23,16 +24,21 @@ def release_rows(rows: Rows) -> None:
     """Add a draft, published releases with a rollout in every state, and an offered update."""
     word = rows.word
     draft = _release(rows, f"{word}-draft")
+    validated = _release(rows, f"{word}-validated")
+    Release.objects.filter(pk=validated.pk).update(state="validated", validated_at=clock.now())
     ready = published(_release(rows, f"{word}-1"), counter=_counter(rows))
+    _manifest(rows, ready.artifacts.get())
     rows.names |= {
         "draft_version": draft.version,
         "draft_release_id": str(draft.pk),
+        "validated_version": validated.version,
+        "validated_release_id": str(validated.pk),
         "version": ready.version,
         "release_id": str(ready.pk),
         "artifact_id": str(ready.artifacts.get().pk),
         "new_version": f"{word}-new",
     }
-    rows.ids += [str(draft.pk), str(ready.pk), rows.names["artifact_id"]]
+    rows.ids += [str(draft.pk), str(validated.pk), str(ready.pk), rows.names["artifact_id"]]
     _rollouts(rows)
     _updates(rows, ready)
     calendar = SiteCalendar.objects.create(
@@ -49,6 +55,39 @@ def release_rows(rows: Rows) -> None:
     )
     rows.names |= {"calendar_id": str(calendar.pk), "drift_id": str(drift.pk)}
     rows.ids += [str(calendar.pk), str(drift.pk)]
+    _put_aside(rows)
+
+
+def _put_aside(rows: Rows) -> None:
+    """Add a device in safe mode and in quarantine whose diagnostics say that it is well again."""
+    now = clock.now()
+    device = DeviceFactory(
+        organization=rows.organization,
+        device_id=f"{rows.word}-aside",
+        name=f"{rows.word} aside",
+        role=rows.device.role,
+        safe_mode=True,
+        lifecycle=Device.Lifecycle.QUARANTINED,
+    )
+    GroupMember.objects.create(
+        organization=rows.organization,
+        device=device,
+        group=DeviceGroup.objects.get(pk=rows.names["group_id"]),
+    )
+    DeviceRecovery.objects.create(
+        organization=rows.organization,
+        device=device,
+        safe_mode_since=now,
+        source="operator",
+        reason=f"{rows.word} trouble",
+        entered_by=f"{rows.word} author",
+        quarantined_until=now + timedelta(days=1),
+        diagnostics={"logs": [f"{rows.word} log"], "checks": [{"name": "disk", "passed": True}]},
+        diagnostics_at=now,
+        checks_passed=True,
+    )
+    rows.names |= {"aside_device_id": device.device_id, "aside_device_pk": str(device.pk)}
+    rows.ids.append(str(device.pk))
 
 
 def _counter(rows: Rows) -> int:
@@ -64,8 +103,27 @@ def _release(rows: Rows, version: str) -> Release:
         changelog=f"{rows.word} changes",
         created_by=f"{rows.word} author",
     )
-    ArtifactFactory(release=release, files=[{"path": f"{rows.word}.txt"}])
+    _bundle(rows, release)
     return release
+
+
+def _bundle(rows: Rows, release: Release) -> None:
+    text = f"{rows.word} text"
+    listed = {"path": f"{rows.word}.txt", "sha256": "0" * 64, "size": len(text), "mode": "0644"}
+    stored_artifact(release, bundle({listed["path"]: text}), role=rows.device.role, files=[listed])
+
+
+def _manifest(rows: Rows, artifact: Artifact) -> None:
+    release = artifact.release
+    TrustTarget.objects.create(
+        organization=rows.organization,
+        release=release,
+        artifact=artifact,
+        path=f"general/{artifact.role}/{release.version}/manifest.json",
+        sha256="0" * 64,
+        content=b'{"release": "%s"}' % release.version.encode(),
+        created_at=clock.now(),
+    )
 
 
 def _rollouts(rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""The running agent: three threads at work, and the main thread that watches over them."""
+"""The running agent: threads at work, and the main thread that watches over them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ from fleet_agent.script_job import job_name, remove_other_jobs
 from fleet_agent.sequence import SequenceCounter, boot_id, seconds_since_boot
 from fleet_agent.settings import ConfigStore
 from fleet_agent.stream_loop import StreamLoop
+from fleet_agent.updates.deployment import Deployment
+from fleet_agent.updates.loop import TrustMaker, UpdateLoop
 
 WATCH_S = 0.5
 STOP_PATIENCE_S = 1.0
@@ -41,7 +43,9 @@ log = logging.getLogger(__name__)
 class Agent:
     """Everything a running agent holds. `run` returns when a signal asks it to end."""
 
-    def __init__(self, *, store: ConfigStore, recent: logs.RecentLines) -> None:
+    def __init__(
+        self, *, store: ConfigStore, recent: logs.RecentLines, make_trust: TrustMaker
+    ) -> None:
         self._store = store
         self._stopping = threading.Event()
         self._taken_up = store.settings
@@ -63,6 +67,13 @@ class Agent:
             recent_log=recent.text,
             pause=self._commands.pause,
         )
+        self._deployment = Deployment(store)
+        self._updates = UpdateLoop(
+            store=store,
+            portal=PortalClient(store),
+            deployment=self._deployment,
+            make_trust=make_trust,
+        )
         executor = Executor(journal=self._journal, context=context)
         self._commands.executor = executor
         self._stream = self._made_stream(executor)
@@ -72,6 +83,7 @@ class Agent:
             boot=boot,
             troubles=self._troubles,
             queue_length=lambda: len(self._queue),
+            release=self._deployment.shown,
         )
         self._heartbeats = HeartbeatLoop(
             store=store,
@@ -80,6 +92,7 @@ class Agent:
             queue=self._queue,
             contact=ContactRecord(state_dir / "state.json"),
             on_commands=self._commands.wake,
+            on_target=self._updates.told_target,
         )
 
     def _made_stream(self, executor: Executor) -> StreamLoop:
@@ -88,6 +101,8 @@ class Agent:
             portal=PortalClient(self._store),
             on_commands=self._commands.wake,
             on_cancel=executor.cancel,
+            on_update=self._updates.release,
+            on_pause=self._updates.hold,
         )
         self._commands.is_stream_up = stream.is_up
         return stream
@@ -100,7 +115,7 @@ class Agent:
         log.info("fleet-agent %s: %s at %s", __version__, settings.device_id, settings.fleet_url)
         _warn_of_plain_http(settings.fleet_url or "")
         self._remove_leftovers()
-        loops = (self._heartbeats, self._commands, self._stream)
+        loops = (self._heartbeats, self._commands, self._updates, self._stream)
         threads = [self._thread(loop) for loop in loops]
         threading.Thread(target=resume_rotation, args=(self._store,), daemon=True).start()
         while not self._stopping.wait(WATCH_S):
@@ -109,7 +124,7 @@ class Agent:
             loop.stop()
         deadline = time.monotonic() + STOP_PATIENCE_S
         # The stream's thread sits in a read that nothing ends; leaving it costs nobody anything.
-        for thread in threads[:2]:
+        for thread in threads[:3]:
             thread.join(max(0.0, deadline - time.monotonic()))
         log.info("fleet-agent ends")
 
@@ -135,6 +150,7 @@ class Agent:
             self._heartbeats.settings_changed()
             self._commands.wake()
             self._stream.wake()
+            self._updates.wake()
 
     def _remove_leftovers(self) -> None:
         state_dir = self._store.state_dir
@@ -150,6 +166,7 @@ class Agent:
 
     def _troubles(self) -> list[str]:
         found = [self._queue.trouble, self._sequence.trouble, self._journal.trouble]
+        found.append(self._deployment.states.trouble)
         if self._store.trouble:
             found.append(f"fleet.conf cannot be used: {self._store.trouble}"[:500])
         if self._queue.dropped:
@@ -157,7 +174,7 @@ class Agent:
         return [trouble for trouble in found if trouble]
 
 
-def run_agent(store: ConfigStore) -> NoReturn:
+def run_agent(store: ConfigStore, make_trust: TrustMaker) -> NoReturn:
     """Run until told to end, then leave the process with exit status 0.
 
     Raises ConfigError when the device is switched on but not enrolled, AgentError when another
@@ -170,7 +187,7 @@ def run_agent(store: ConfigStore) -> NoReturn:
         )
     recent = logs.set_up(store.settings.log_level)
     with single_run(prepared_state_dir(store)):
-        Agent(store=store, recent=recent).run()
+        Agent(store=store, recent=recent, make_trust=make_trust).run()
         logging.shutdown()
         # Threads may still wait in a long-poll; leaving at once spares the interpreter to wait.
         os._exit(0)

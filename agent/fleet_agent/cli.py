@@ -18,11 +18,12 @@ from fleet_agent.enrolment import Enrolment, enroll
 from fleet_agent.errors import AgentError
 from fleet_agent.journal import unconfirmed
 from fleet_agent.offline_queue import OfflineQueue
-from fleet_agent.portal import is_reachable
+from fleet_agent.portal import PortalClient, is_reachable
 from fleet_agent.redaction import SECRETS
 from fleet_agent.rotation import rotate_token
 from fleet_agent.settings import ConfigStore, config_path
 from fleet_agent.signing import KeyRing, can_verify
+from fleet_agent.updates.trust import TrustStore
 
 MAX_TOKEN_FILE_CHARS = 4096
 
@@ -94,6 +95,11 @@ def _add_enroll(commands: Any, common: argparse.ArgumentParser) -> None:
     for name in ("name", "role", "segment"):
         enrolling.add_argument(f"--{name}")
     enrolling.add_argument("--organization", metavar="SLUG", help="for enrolment without a token")
+    enrolling.add_argument(
+        "--allow-updates",
+        action="store_true",
+        help="let the portal install releases that trusted keys have signed",
+    )
     enrolling.add_argument("--replace", action="store_true", help="give up the enrolment there is")
 
 
@@ -107,6 +113,7 @@ def _enroll(options: argparse.Namespace) -> int:
         segment=options.segment,
         organization=options.organization,
         is_replacing=options.replace,
+        allows_updates=options.allow_updates,
     )
     sys.stdout.write(enroll(config_path(options.config), wanted) + "\n")
     return 0
@@ -124,7 +131,13 @@ def _enrolment_token(options: argparse.Namespace) -> Optional[str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    run_agent(ConfigStore(config_path(options.config)))
+    store = ConfigStore(config_path(options.config))
+    run_agent(store, lambda portal: trust_store(store, portal))
+
+
+def trust_store(store: ConfigStore, portal: PortalClient) -> TrustStore:
+    """Return what decides whose releases this device takes, by the settings of the moment."""
+    return TrustStore(state_dir=store.state_dir, portal=portal, trust=store.settings.update_trust)
 
 
 def _rotate(options: argparse.Namespace) -> int:

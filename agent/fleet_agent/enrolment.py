@@ -26,6 +26,8 @@ ALLOWED_SERVICES=
 ALLOW_REBOOT=false
 # Whether the portal may run scripts it has stored and signed.
 ALLOW_SCRIPTS=false
+# Whether the portal may install releases that trusted keys have signed.
+ALLOW_UPDATES=false
 """
 
 
@@ -41,6 +43,7 @@ class Enrolment:
     segment: Optional[str] = None
     organization: Optional[str] = None
     is_replacing: bool = False
+    allows_updates: bool = False
 
 
 def enroll(path: Path, wanted: Enrolment) -> str:
@@ -62,6 +65,8 @@ def enroll(path: Path, wanted: Enrolment) -> str:
         body["token_sha256"] = token_sha256(pending)
     answer = _registered(store, body, proof)
     _kept(store, answer, pending)
+    if wanted.allows_updates:
+        store.change({"ALLOW_UPDATES": "true"})
     place = f"{device_id} at {url}"
     if answer.get("lifecycle") == "pending":
         return f"Enrolled as {place}. An administrator of the portal must accept the device first."
@@ -173,6 +178,7 @@ def _kept(store: ConfigStore, answer: dict[str, Any], pending: Optional[str]) ->
     names = {
         "HEARTBEAT_INTERVAL": "heartbeat_interval_s",
         "COMMAND_POLL_INTERVAL": "command_poll_interval_s",
+        "UPDATE_INTERVAL": "update_interval_s",
     }
     present = conffile.parse(store.text())
     changes: dict[str, Optional[str]] = {"FLEET_ENABLED": "true"}

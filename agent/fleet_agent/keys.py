@@ -12,6 +12,8 @@ DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 UNIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,127}")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+# What the owner of a device lets vouch for an update; see docs/decisions/0010-trust.md.
+TRUSTS = ("general", "staged")
 MAX_SERVICES = 100
 MAX_DRIFT_PATHS = 100
 
@@ -82,6 +84,17 @@ def _log_level(text: str) -> str:
     if text.upper() not in LOG_LEVELS:
         raise ValueError
     return text.upper()
+
+
+def _trust(text: str) -> str:
+    if text.lower() not in TRUSTS:
+        raise ValueError
+    return text.lower()
+
+
+def _interval_or_off(low: int, high: int) -> Callable[[str], int]:
+    read = _number(low, high)
+    return lambda text: 0 if text == "0" else read(text)
 
 
 def _services(text: str) -> tuple[str, ...]:
@@ -189,6 +202,57 @@ KEYS: dict[str, Key] = {
             "true or false",
             default=False,
             meaning="whether the portal may run scripts that a pinned key has signed",
+        ),
+        Key(
+            "ALLOW_UPDATES",
+            _boolean,
+            "true or false",
+            default=False,
+            meaning="whether the portal may install releases and repair their files",
+        ),
+        Key(
+            "UPDATE_TRUST",
+            _trust,
+            "one of " + ", ".join(TRUSTS),
+            "general",
+            "whose signatures are enough: general, or staged for early and canary devices too",
+        ),
+        Key(
+            "RELEASES_DIR",
+            _path,
+            "an absolute path",
+            None,
+            "where releases are unpacked; `releases` in STATE_DIR when left out",
+        ),
+        Key(
+            "KEEP_RELEASES",
+            _number(1, 20),
+            "a whole number from 1 to 20",
+            2,
+            "releases kept beside the one that runs",
+        ),
+        Key(
+            "UPDATE_INTERVAL",
+            _number(60, 86_400),
+            "a whole number from 60 to 86400 (seconds)",
+            3600,
+            "seconds between questions for an update that nobody has announced",
+            is_remote=True,
+        ),
+        Key(
+            "CHAOS",
+            _boolean,
+            "true or false",
+            default=False,
+            meaning="whether the portal may make an update fail on purpose, to test a rollout",
+        ),
+        Key(
+            "DRIFT_INTERVAL",
+            _interval_or_off(60, 604_800),
+            "0 (off) or a whole number from 60 to 604800 (seconds)",
+            3600,
+            "seconds between comparisons of the release's files with its manifest",
+            is_remote=True,
         ),
         Key(
             "DRIFT_PATHS",

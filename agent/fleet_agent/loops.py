@@ -85,8 +85,10 @@ class HeartbeatLoop(Loop):
         queue: OfflineQueue,
         contact: ContactRecord,
         on_commands: Callable[[], None],
+        on_target: Callable[[Optional[str]], None] = lambda version: None,
     ) -> None:
         super().__init__(store=store, portal=portal)
+        self._on_target = on_target
         self._source = source
         self._queue = queue
         self._contact = contact
@@ -147,6 +149,8 @@ class HeartbeatLoop(Loop):
         self._contact.succeeded(answer)
         if answer.get("commands_pending"):
             self._on_commands()
+        target = answer.get("target_version")
+        self._on_target(target if isinstance(target, str) else None)
         if len(self._queue) and time.monotonic() >= self._next_flush:
             self._flush()
 

@@ -10,6 +10,7 @@ from typing import Any, Optional
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from fleet_agent import __version__
 from fleet_agent.errors import PortalError
@@ -50,7 +51,7 @@ class PortalClient:
         token: object = CURRENT_TOKEN,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> dict[str, Any]:
-        """Send one request and return the JSON object of a 2xx answer.
+        """Send one request and return the JSON object of a 2xx answer; empty for a 204.
 
         `body` is a dict for JSON, anything else is sent as it is. `token` replaces the device
         token of the settings; None sends none. Raises PortalError for everything else.
@@ -78,6 +79,33 @@ class PortalClient:
         except (requests.RequestException, OSError) as error:
             raise PortalError(_no_answer(settings, error)) from None
         return _checked(response.status_code, response.headers, content)
+
+    def pieces(self, path: str, *, seconds: float) -> Iterator[bytes]:
+        """Give the bytes of a file as they come; a silence of READ_TIMEOUT_S or `seconds` ends it.
+
+        Whoever asks counts bytes and time between the pieces. Raises PortalError.
+        """
+        settings = self._store.settings
+        try:
+            with self._session.get(
+                f"{settings.fleet_url}{PREFIX}{path}",
+                headers={
+                    "X-Device-Token": str(settings.device_token or ""),
+                    # Compression would let a few bytes unfold into many.
+                    "Accept-Encoding": "identity",
+                },
+                timeout=(CONNECT_TIMEOUT_S, min(READ_TIMEOUT_S, seconds)),
+                verify=settings.ca_file or True,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                if response.status_code != 200:
+                    content = _bounded(response, seconds=READ_TIMEOUT_S)
+                    _checked(response.status_code, response.headers, content)
+                    raise PortalError("The portal's answer holds no file.")
+                yield from _arriving(response)
+        except (requests.RequestException, OSError) as error:
+            raise PortalError(_no_answer(settings, error)) from None
 
     @contextmanager
     def events(self, path: str, *, read_timeout_s: float) -> Iterator[Iterator[bytes]]:
@@ -109,6 +137,38 @@ class PortalClient:
         except (requests.RequestException, OSError) as error:
             raise PortalError(_no_answer(settings, error)) from None
 
+    @contextmanager
+    def file(
+        self, url: str, *, headers: dict[str, str], read_timeout_s: float
+    ) -> Iterator[requests.Response]:
+        """Open a file that a link names, in part when `headers` ask for it; 200 or 206.
+
+        The link alone opens it: no token goes along, as it may lead to another host. Raises
+        PortalError, while the file is read too.
+        """
+        settings = self._store.settings
+        if url.startswith("/"):
+            url = f"{settings.fleet_url}{url}"
+        if not url.startswith(("http://", "https://")):
+            raise PortalError("The link to a file is neither http nor https.", status=400)
+        try:
+            with self._session.get(
+                url,
+                # Compression would count other bytes than the file has.
+                headers={"Accept-Encoding": "identity", **headers},
+                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
+                verify=settings.ca_file or True,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                if response.status_code not in (200, 206):
+                    content = _bounded(response, seconds=READ_TIMEOUT_S)
+                    _checked(response.status_code, response.headers, content)
+                    raise PortalError(f"A link to a file answered {response.status_code}.")
+                yield response
+        except requests.RequestException as error:
+            raise PortalError(_no_answer(settings, error)) from None
+
 
 def is_reachable(settings: Settings) -> tuple[bool, str]:
     """Ask the portal's health page within 3 seconds; return the answer and a sentence."""
@@ -126,6 +186,23 @@ def is_reachable(settings: Settings) -> tuple[bool, str]:
     return response.status_code < 500, f"{settings.fleet_url} answered {response.status_code}."
 
 
+def _arriving(response: requests.Response) -> Iterator[bytes]:
+    """Give what has arrived, at most 64 KiB at once, without waiting for more of it."""
+    read_some = getattr(response.raw, "read1", None)
+    if read_some is None:
+        # An older urllib3 waits until a piece is full: small ones keep the wait short.
+        yield from response.iter_content(256)
+        return
+    try:
+        while True:
+            piece = read_some(65536, decode_content=False)
+            if not piece:
+                return
+            yield piece
+    except HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+
+
 def _bounded(response: requests.Response, *, seconds: float) -> bytes:
     # A read timeout counts per packet; a server that drips would hold the thread for ever.
     deadline = time.monotonic() + seconds
@@ -138,6 +215,8 @@ def _bounded(response: requests.Response, *, seconds: float) -> bytes:
 
 
 def _checked(status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
+    if status == 204:
+        return {}
     answer = _json_object(content)
     if 200 <= status < 300 and answer is not None:
         return answer

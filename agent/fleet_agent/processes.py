@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Optional
 
 from fleet_agent.redaction import plain_text
@@ -52,12 +53,14 @@ def run(
     max_output_bytes: int = MAX_OUTPUT_BYTES,
     sink: Optional[BinaryIO] = None,
     check: Optional[Callable[[], None]] = None,
+    cwd: Optional[Path] = None,
+    variables: Optional[dict[str, str]] = None,
 ) -> Finished:
     """Run a program and wait; output and errors come back in the order they were written.
 
     `sink` takes the output instead of a file of the moment. `check` is called while the program
-    runs; what it raises ends the program and is raised. Raises OSError when the program cannot
-    be started.
+    runs; what it raises ends the program and is raised. `variables` are added to its environment.
+    Raises OSError when the program cannot be started.
     """
     started = time.monotonic()
     # No pipe: a daemon that the program leaves behind would keep it open and the agent waiting.
@@ -69,7 +72,8 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env={**_environment(), **(variables or {})},
+            cwd=cwd,
             start_new_session=True,
         )
         try:

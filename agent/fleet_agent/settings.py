@@ -34,6 +34,13 @@ class Settings:
     allowed_services: tuple[str, ...]
     allow_reboot: bool
     allow_scripts: bool
+    allow_updates: bool
+    update_trust: str
+    releases_dir: Optional[str]
+    keep_releases: int
+    update_interval: int
+    chaos: bool
+    drift_interval: int
     drift_paths: tuple[str, ...]
     recordings_dir: Optional[str]
     queue_max_mb: int
@@ -107,6 +114,11 @@ class ConfigStore:
         if self.path.parent == DEFAULT_CONFIG.parent:
             return DEFAULT_STATE_DIR
         return self.path.parent / "state"
+
+    @property
+    def releases_dir(self) -> Path:
+        """Where releases are unpacked."""
+        return Path(self._settings.releases_dir or self.state_dir / "releases")
 
     def refresh(self) -> bool:
         """Read the file again when it changed; return whether the settings differ now.

@@ -1,4 +1,4 @@
-"""Listens to the portal: it wakes the command loop and passes on what shall be cancelled."""
+"""Listens to the portal: it wakes the other loops and passes on what shall be cancelled."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_REST_S = 120.0
 # A stream that lived shorter counts as a failure, however politely it was opened.
 STEADY_S = 60.0
+UPDATE_EVENTS = ("update_available", "rollback", "resume")
 log = logging.getLogger(__name__)
 
 
@@ -52,10 +53,15 @@ class StreamLoop(Loop):
         portal: PortalClient,
         on_commands: Callable[[], None],
         on_cancel: Callable[[str, int], None],
+        on_update: Callable[[], None] = lambda: None,
+        on_pause: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(store=store, portal=portal)
         self._on_commands = on_commands
         self._on_cancel = on_cancel
+        # What may not wait: an update, going on with one, going back; and what must wait.
+        self._on_update = on_update
+        self._on_pause = on_pause
         self._backoff = Backoff()
         self._is_up = False
         self._up_since = 0.0
@@ -113,6 +119,10 @@ class StreamLoop(Loop):
             self._on_commands()
         elif event.name == "cancel_requested":
             self._cancel(fields)
+        elif event.name in UPDATE_EVENTS:
+            self._on_update()
+        elif event.name == "pause":
+            self._on_pause()
         elif event.name == "bye":
             wait_ms = fields.get("retry_ms")
             self._backoff.reset()

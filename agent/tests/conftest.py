@@ -24,6 +24,7 @@ for directory in (TESTS_DIR, TESTS_DIR.parent):
 
 from agent_process import AgentProcess  # noqa: E402
 from portal_double import DEVICE, TOKEN, PortalDouble  # noqa: E402
+from update_double import MadeRelease, StandInTrust, UpdateBook, make_release  # noqa: E402
 
 from fleet_agent.commands.base import Context  # noqa: E402
 from fleet_agent.executor import Executor  # noqa: E402
@@ -33,6 +34,9 @@ from fleet_agent.portal import PortalClient  # noqa: E402
 from fleet_agent.redaction import SECRETS  # noqa: E402
 from fleet_agent.sequence import SequenceCounter  # noqa: E402
 from fleet_agent.settings import ConfigStore  # noqa: E402
+from fleet_agent.updates.deployment import Deployment  # noqa: E402
+from fleet_agent.updates.hooks import Limits  # noqa: E402
+from fleet_agent.updates.loop import UpdateLoop  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -205,3 +209,55 @@ def make_source() -> Callable[..., HeartbeatSource]:
         return HeartbeatSource(store=store, **parts)
 
     return make
+
+
+class UpdatedDevice:
+    """A device that takes releases, with an update loop whose turns the test takes."""
+
+    def __init__(self, store: ConfigStore, portal: PortalDouble, run: Path) -> None:
+        self.store = store
+        self.portal = portal
+        self.run = run
+        self.trust = StandInTrust(portal.updates)
+        self.limits = Limits(health_s=1.0, health_pause_s=0.01)
+        self.restart()
+
+    @property
+    def releases(self) -> Path:
+        return self.store.releases_dir
+
+    def restart(self) -> None:
+        """Come up again with nothing but what is on disk."""
+        self.deployment = Deployment(self.store)
+        self.loop = UpdateLoop(
+            store=self.store,
+            portal=PortalClient(self.store),
+            deployment=self.deployment,
+            make_trust=lambda portal: self.trust,
+            limits=self.limits,
+        )
+
+    def turn(self) -> float:
+        return self.loop.turn()
+
+    def release(self, version: str, **what: Any) -> MadeRelease:
+        return make_release(version, run=str(self.run), **what)
+
+    def install(self, release: MadeRelease) -> None:
+        """Let a release run, by an update of its own."""
+        update_id = self.portal.updates.offer_release(release)
+        self.turn()
+        assert self.portal.updates.ends[update_id]["status"] == "claimed"
+        self.portal.updates.reports.clear()
+
+
+@pytest.fixture
+def make_device(
+    make_store: Callable[..., ConfigStore], portal: PortalDouble, tmp_path: Path
+) -> Callable[..., UpdatedDevice]:
+    portal.updates = UpdateBook()
+    run = tmp_path / "run"
+    run.mkdir()
+    return lambda **extra: UpdatedDevice(
+        make_store(**{"ALLOW_UPDATES": "true", **extra}), portal, run
+    )

@@ -88,6 +88,10 @@ class PortalDouble:
         self.lifecycle = "active"
         self.max_hold_s = 25.0
         self.reject_sequences: set[int] = set()
+        # An `UpdateBook` where the portal knows releases.
+        self.updates: Any = None
+        self.target_version: Optional[str] = None
+        self.events: list[tuple[str, dict[str, Any]]] = []
         self.changed = threading.Condition()
         self.is_closing = False
         self._server: Optional[ThreadingHTTPServer] = None
@@ -191,7 +195,7 @@ class PortalHandler(BaseHTTPRequestHandler):
 
     do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815 - names given by http.server
 
-    def _serve(self) -> None:
+    def _serve(self) -> None:  # noqa: C901 - one way to go wrong after the other
         portal = self.portal
         if portal.is_closing:
             self._drop()
@@ -219,6 +223,9 @@ class PortalHandler(BaseHTTPRequestHandler):
         if portal.has_stream and parts.path.endswith("/stream"):
             self._stream()
             return
+        if parts.path.startswith("/files/"):
+            self._file(parts.path.rpartition("/")[2])
+            return
         try:
             answer = self._route(parts.path, parse_qs(parts.query), body)
         except Answer as refusal:
@@ -245,7 +252,7 @@ class PortalHandler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _send(self, answer: Answer, headers: dict[str, str]) -> None:
-        data = json.dumps(answer.body).encode()
+        data = b"" if answer.status == 204 else json.dumps(answer.body).encode()
         try:
             self.send_response(answer.status)
             kind = "application/json" if answer.status < 300 else "application/problem+json"
@@ -274,6 +281,13 @@ class PortalHandler(BaseHTTPRequestHandler):
             (r"/api/v1/commands/([^/]+)/script", self._script),
             (r"/api/v1/commands/([^/]+)", self._patch),
         )
+        if self.portal.updates is not None:
+            routes += (
+                (r"/api/v1/devices/([^/]+)/update", self._offer),
+                (r"/api/v1/telemetry/update-results", self._update_result),
+                (r"/api/v1/telemetry/drift", self._drift),
+                (r"/api/v1/recovery/([^/]+)/diagnostics", self._diagnostics),
+            )
         for pattern, handle in routes:
             match = re.fullmatch(pattern, path)
             if match:
@@ -330,7 +344,7 @@ class PortalHandler(BaseHTTPRequestHandler):
         answer = {
             "ack": True,
             "commands_pending": waiting,
-            "target_version": None,
+            "target_version": portal.target_version,
             "server_time": "2026-01-01T00:00:00Z",
         }
         if portal.next_heartbeat_s is not None:
@@ -438,8 +452,11 @@ class PortalHandler(BaseHTTPRequestHandler):
             with portal.changed:
                 queued = {i for i, c in portal.commands.items() if c["status"] == "queued"}
                 cancels, bye = portal.cancels - stopped, portal.bye
-                if not (queued - told or cancels or bye):
+                if not (queued - told or cancels or bye or portal.events):
                     portal.changed.wait(0.2)
+                events, portal.events = portal.events, []
+            for name, fields in events:
+                self._event(name, fields)
             if queued - told:
                 self._event("command_queued", {"pending": len(queued)})
             for command_id in cancels:
@@ -533,6 +550,48 @@ class PortalHandler(BaseHTTPRequestHandler):
         with self.portal.changed:
             self.portal.bundles.append(body)
         return Answer(201, {"id": "bundle-1", "size": len(body), "sha256": digest})
+
+    def _offer(self, query: Any, body: Any, device_id: str) -> Answer:
+        self._device(device_id)
+        with self.portal.changed:
+            offer = self.portal.updates.offered()
+            return Answer(200, dict(offer)) if offer else Answer(204, {})
+
+    def _update_result(self, query: Any, body: Any) -> Answer:
+        self._device()
+        with self.portal.changed:
+            status, answer = self.portal.updates.report(body)
+        return Answer(status, answer)
+
+    def _drift(self, query: Any, body: Any) -> Answer:
+        self._device()
+        with self.portal.changed:
+            self.portal.updates.drifts.append(body)
+        return Answer(200, {"open": bool(body["items"])})
+
+    def _diagnostics(self, query: Any, body: Any, device_id: str) -> Answer:
+        self._device(device_id)
+        with self.portal.changed:
+            self.portal.updates.diagnostics.append(body)
+        return Answer(200, {"accepted": True})
+
+    def _file(self, release_id: str) -> None:
+        """Send a bundle, or the part that is asked for; cut the connection when told to."""
+        book = self.portal.updates
+        with self.portal.changed:
+            status, headers, data = book.part(
+                release_id, self.headers.get("Range"), self.headers.get("If-Range")
+            )
+            cut, book.cut_after = book.cut_after, None
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(data if cut is None else data[:cut])
+        if cut is not None:
+            self._drop()
 
     def _rotate(self, query: Any, body: Any, device_id: str) -> Answer:
         self._device(device_id)

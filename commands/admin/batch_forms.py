@@ -153,20 +153,9 @@ class WavesForm(forms.Form):
     )
 
 
-class PlanForm(WavesForm):
-    """What is sent, when, and when to stop."""
+class WindowForm(forms.Form):
+    """The hours of a day in which something may begin."""
 
-    name = forms.CharField(max_length=limits.NAME_CHARS, widget=UnfoldAdminTextInputWidget())
-    kind = _choice("Command", [])
-    wave_pause_min = _number(
-        "Pause between waves, minutes",
-        0,
-        limits.BATCH_PAUSE_MAX_S // 60,
-        help_text="Counted from the moment a wave is all out.",
-    )
-    start_at = forms.DateTimeField(label="Start (UTC)", required=False, widget=_MomentInput())
-    end_at = forms.DateTimeField(label="End (UTC)", required=False, widget=_MomentInput())
-    end_behavior = _choice("At the end", CommandBatch.End.choices, initial=CommandBatch.End.STOP)
     window_start = forms.TimeField(
         label="Only from", required=False, widget=_TimeInput(), input_formats=["%H:%M", "%H:%M:%S"]
     )
@@ -180,6 +169,41 @@ class PlanForm(WavesForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
         help_text="None: every day.",
     )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse half a window."""
+        entered = super().clean() or self.cleaned_data
+        if bool(entered.get("window_start")) != bool(entered.get("window_minutes")):
+            self.add_error("window_start", "A window has a start and a length.")
+        return entered
+
+    def window(self) -> dict[str, Any] | None:
+        """Return the window as batches and rollouts keep it, None without one."""
+        entered = self.cleaned_data
+        if not entered["window_start"]:
+            return None
+        return {
+            "start": f"{entered['window_start']:%H:%M}",
+            "duration_minutes": entered["window_minutes"],
+            "timezone": entered["window_timezone"] or "UTC",
+            "days": entered["window_days"],
+        }
+
+
+class PlanForm(WavesForm, WindowForm):
+    """What is sent, when, and when to stop."""
+
+    name = forms.CharField(max_length=limits.NAME_CHARS, widget=UnfoldAdminTextInputWidget())
+    kind = _choice("Command", [])
+    wave_pause_min = _number(
+        "Pause between waves, minutes",
+        0,
+        limits.BATCH_PAUSE_MAX_S // 60,
+        help_text="Counted from the moment a wave is all out.",
+    )
+    start_at = forms.DateTimeField(label="Start (UTC)", required=False, widget=_MomentInput())
+    end_at = forms.DateTimeField(label="End (UTC)", required=False, widget=_MomentInput())
+    end_behavior = _choice("At the end", CommandBatch.End.choices, initial=CommandBatch.End.STOP)
     priority = _number("Priority", -100, 100, initial=0, help_text="Larger goes first.")
     expires_in_min = _number(
         "Expires after minutes",
@@ -201,13 +225,6 @@ class PlanForm(WavesForm):
     def window_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.WINDOW]
 
-    def clean(self) -> dict[str, Any]:
-        """Refuse half a window."""
-        entered = super().clean() or self.cleaned_data
-        if bool(entered.get("window_start")) != bool(entered.get("window_minutes")):
-            self.add_error("window_start", "A window has a start and a length.")
-        return entered
-
     def options(self) -> dict[str, Any]:
         """Return the options as a batch keeps them."""
         priority = self.cleaned_data["priority"]
@@ -224,19 +241,8 @@ class PlanForm(WavesForm):
             start_at=entered["start_at"],
             end_at=entered["end_at"],
             end_behavior=entered["end_behavior"],
-            window=self._window(),
+            window=self.window(),
         )
-
-    def _window(self) -> dict[str, Any] | None:
-        entered = self.cleaned_data
-        if not entered["window_start"]:
-            return None
-        return {
-            "start": f"{entered['window_start']:%H:%M}",
-            "duration_minutes": entered["window_minutes"],
-            "timezone": entered["window_timezone"] or "UTC",
-            "days": entered["window_days"],
-        }
 
 
 class AbortRuleForm(forms.Form):

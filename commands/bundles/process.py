@@ -8,15 +8,15 @@ or `{"refused": reason}`. Whatever else happens to it, its parent sees a death.
 import io
 import json
 import os
-import resource
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from commands.bundles.contents.archive import archive_members
-from commands.bundles.contents.refusal import ArchiveRefused
 from commands.bundles.contents.rewriting import rewrite
 from common import limits
+from common.archives.limited import limit_process
+from common.archives.refusal import ArchiveRefused
 
 
 def main() -> int:
@@ -33,17 +33,12 @@ def main() -> int:
 
 
 def _limit() -> None:
-    """Give up what reading does not need; none of it can be taken back."""
-    for what, most in (
-        (resource.RLIMIT_AS, limits.BUNDLE_READER_MEMORY_BYTES),
-        (resource.RLIMIT_CPU, limits.BUNDLE_READER_CPU_S),
+    limit_process(
+        memory_bytes=limits.BUNDLE_READER_MEMORY_BYTES,
+        cpu_s=limits.BUNDLE_READER_CPU_S,
         # The kept zip of files that do not compress, and its directory.
-        (resource.RLIMIT_FSIZE, limits.BUNDLE_UNPACKED_BYTES + limits.BUNDLE_BYTES),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 16),
-    ):
-        resource.setrlimit(what, (most, most))
-    os.nice(5)
+        file_bytes=limits.BUNDLE_UNPACKED_BYTES + limits.BUNDLE_BYTES,
+    )
 
 
 def _read(source: io.BufferedReader, target: Any) -> dict[str, Any]:

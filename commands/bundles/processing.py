@@ -2,20 +2,19 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 
 from audit import services as audit
 from commands.models import SupportBundle
 from common import limits
+from common.apart import run_apart
 from common.db import fetch_one
 
 log = structlog.get_logger(__name__)
@@ -89,16 +88,10 @@ def _read(bundle: SupportBundle, kept: Any) -> dict[str, Any] | None:
     """Run the reader; None when it died."""
     try:
         with default_storage.open(str(bundle.quarantine.name), "rb") as archive:
-            files = (archive.fileno(), kept.fileno())
-            done = subprocess.run(  # noqa: S603 - its words are all written here
-                [sys.executable, "-B", "-s", "-m", "commands.bundles.process", *map(str, files)],
-                cwd=settings.BASE_DIR,
-                env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
-                pass_fds=files,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=limits.BUNDLE_READER_WALL_S,
+            done = run_apart(
+                "commands.bundles.process",
+                files=(archive.fileno(), kept.fileno()),
+                timeout_s=limits.BUNDLE_READER_WALL_S,
             )
     except FileNotFoundError:
         return {"refused": "The archive is no longer stored."}

@@ -79,11 +79,11 @@ def choose(*, selection: Mapping[str, Any], principal: Principal) -> Choice:
         case "devices":
             return _listed(visible, wanted)
         case "group":
-            return judge(_of_group(visible, wanted, principal))
+            return judge(of_group(visible, wanted, principal))
         case "tags":
             return judge(visible.filter(tags__contains=wanted))
         case _:
-            return judge(_filtered(visible, wanted))
+            return judge(filtered(visible, wanted))
 
 
 def _listed(visible: QuerySet[Device], wanted: Sequence[str]) -> Choice:
@@ -100,7 +100,7 @@ def _listed(visible: QuerySet[Device], wanted: Sequence[str]) -> Choice:
     return Choice(choice.taking, [*choice.left_out, *strange, *twice])
 
 
-def _of_group(visible: QuerySet[Device], wanted: str, principal: Principal) -> QuerySet[Device]:
+def of_group(visible: QuerySet[Device], wanted: str, principal: Principal) -> QuerySet[Device]:
     groups = DeviceGroup.objects.visible_to(principal)
     try:
         group = groups.filter(pk=UUID(wanted)).first()
@@ -114,7 +114,7 @@ def _of_group(visible: QuerySet[Device], wanted: str, principal: Principal) -> Q
     return visible.filter(pk__in=group.members.values("device_id"))
 
 
-def _filtered(visible: QuerySet[Device], wanted: Mapping[str, Any]) -> QuerySet[Device]:
+def filtered(visible: QuerySet[Device], wanted: Mapping[str, Any]) -> QuerySet[Device]:
     unknown = sorted(set(wanted) - set(DeviceFilter.base_filters))
     if unknown:
         raise SelectionRefused(

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import pytest
 
 from commands.bundles.contents.archive import archive_members
-from commands.bundles.contents.refusal import ArchiveRefused
 from commands.tests.bundles import tar, tar_gz, zipped
 from common import limits
+from common.archives.refusal import ArchiveRefused
 
 LINK_TYPES = {
     "a symbolic link": tarfile.SYMTYPE,

@@ -67,7 +67,7 @@ def test_a_bad_archive_is_refused_with_its_reason_and_removed(
 def test_one_that_ends_its_reader_three_times_is_refused(monkeypatch: pytest.MonkeyPatch):
     bundle = sent_bundle(bundle_command(), GOOD)
     died = subprocess.CompletedProcess([], -9, b"", b"killed")
-    monkeypatch.setattr(processing.subprocess, "run", lambda *_args, **_options: died)
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: died)
 
     states = []
     for _ in range(limits.BUNDLE_TRIES):

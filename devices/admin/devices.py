@@ -69,6 +69,7 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
         filters.RoleFilter,
         filters.SegmentFilter,
         filters.GroupFilter,
+        filters.VersionFilter,
         filters.TagFilter,
         filters.MaintenanceFilter,
         filters.LastSeenFilter,

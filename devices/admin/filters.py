@@ -90,6 +90,14 @@ class GroupFilter(DropdownFilter):
         return queryset.filter(group_members__group_id=self.value())
 
 
+class VersionFilter(TextFilter):
+    title = "version"
+    parameter_name = "version"
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        return queryset.filter(state__version=self.value()) if self.value() else queryset
+
+
 class TagFilter(TextFilter):
     title = "tag"
     parameter_name = "tag"

@@ -13,12 +13,13 @@ TABS = [
     ("overview", "Overview", "console:device"),
     ("heartbeats", "Heartbeats", "console:device-heartbeats"),
     ("commands", "Commands", "console:device-commands"),
+    ("updates", "Updates", "console:device-updates"),
     ("events", "Events", "console:device-events"),
     ("bundles", "Bundles", "console:device-bundles"),
     ("audit", "Audit", "console:device-audit"),
 ]
 # What some of them need beside reading the device.
-RIGHTS = {"audit": Action.AUDIT_READ, "bundles": Action.BUNDLE_READ}
+RIGHTS = {"updates": Action.UPDATE_READ, "audit": Action.AUDIT_READ, "bundles": Action.BUNDLE_READ}
 COMMANDABLE = {Device.Lifecycle.ACTIVE, Device.Lifecycle.QUARANTINED}
 
 

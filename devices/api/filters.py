@@ -1,7 +1,11 @@
+from typing import Any
+
+from django.db.models import Q
 from django_filters import rest_framework as filters
 
+from common import clock
 from common.filters import MomentFilter
-from devices.models import Device, DeviceEvent, Heartbeat
+from devices.models import Device, DeviceEvent, DriftReport, Heartbeat
 
 
 class DeviceFilter(filters.FilterSet):
@@ -18,6 +22,13 @@ class DeviceFilter(filters.FilterSet):
     tag = filters.CharFilter(field_name="tags", lookup_expr="contains", method="having_tag")
     group = filters.CharFilter(field_name="groups__name", max_length=120)
     maintenance_mode = filters.BooleanFilter()
+    safe_mode = filters.BooleanFilter()
+    locked = filters.BooleanFilter(
+        method="having_lock", label="A version lock is in force (true) or not (false)."
+    )
+    lock_stale = filters.BooleanFilter(
+        method="having_stale_lock", label="A version lock has run out (true) or not (false)."
+    )
     seen_after = MomentFilter(field_name="state__last_seen", lookup_expr="gte")
     seen_before = MomentFilter(field_name="state__last_seen", lookup_expr="lt")
 
@@ -28,6 +39,38 @@ class DeviceFilter(filters.FilterSet):
     def having_tag(self, devices: object, _name: str, value: str) -> object:
         """Devices that carry the tag."""
         return devices.filter(tags__contains=[value])  # type: ignore[attr-defined]
+
+    def having_lock(self, devices: object, _name: str, value: object) -> object:
+        """Devices whose version lock is in force, or all others."""
+        return _those(devices, Device.objects.locked(clock.now()), wanted=value)
+
+    def having_stale_lock(self, devices: object, _name: str, value: object) -> object:
+        """Devices whose version lock has run out, or all others."""
+        return _those(devices, Device.objects.lock_stale(clock.now()), wanted=value)
+
+
+def _those(devices: Any, of: Any, *, wanted: object) -> Any:
+    inside = Q(pk__in=of.values("pk"))
+    return devices.filter(inside if wanted else ~inside)
+
+
+class DriftFilter(filters.FilterSet):
+    """Drift reports by device, release, and whether they are open."""
+
+    device = filters.CharFilter(field_name="device__device_id", max_length=64)
+    release = filters.CharFilter(max_length=64)
+    role = filters.CharFilter(field_name="device__role", max_length=64)
+    site = filters.CharFilter(field_name="device__site", max_length=120)
+    open = filters.BooleanFilter(field_name="resolved_at", lookup_expr="isnull")
+    repaired = filters.BooleanFilter(
+        field_name="repair_command_id", lookup_expr="isnull", exclude=True
+    )
+    after = MomentFilter(field_name="last_at", lookup_expr="gte")
+    before = MomentFilter(field_name="last_at", lookup_expr="lt")
+
+    class Meta:
+        model = DriftReport
+        fields: list[str] = []
 
 
 class HeartbeatFilter(filters.FilterSet):

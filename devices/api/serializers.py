@@ -2,7 +2,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from common import limits
+from common import clock, limits
 from devices.models import Device, DeviceEvent, DeviceGroup, Heartbeat
 
 
@@ -129,7 +129,7 @@ class DeviceOutput(DeviceSummary):
             and device.update_enabled
             and not device.maintenance_mode
             and not device.safe_mode
-            and not device.version_lock
+            and not device.locked_to(clock.now())
         )
 
 

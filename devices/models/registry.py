@@ -1,5 +1,6 @@
 """What a device is: its identity, place in the rollout, and groups."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -71,6 +72,15 @@ class DeviceQuerySet(TenantQuerySet["Device"]):
     def present(self) -> Self:
         """Everything that has not been retired."""
         return self.exclude(lifecycle=Device.Lifecycle.RETIRED)
+
+    def locked(self, now: datetime) -> Self:
+        """Devices with a version lock that is in force."""
+        holds = Q(version_lock_expires_at__isnull=True) | Q(version_lock_expires_at__gt=now)
+        return self.exclude(version_lock="").filter(holds)
+
+    def lock_stale(self, now: datetime) -> Self:
+        """Devices whose version lock has run out and still stands there; it counts as none."""
+        return self.exclude(version_lock="").filter(version_lock_expires_at__lte=now)
 
 
 class Device(models.Model):
@@ -200,6 +210,11 @@ class Device(models.Model):
     @property
     def is_retired(self) -> bool:
         return self.lifecycle == self.Lifecycle.RETIRED
+
+    def locked_to(self, now: datetime) -> str:
+        """Return the version a lock that is in force holds the device to, or nothing."""
+        expires = self.version_lock_expires_at
+        return self.version_lock if expires is None or expires > now else ""
 
 
 class OfDeviceQuerySet(TenantQuerySet[Row]):

@@ -7,6 +7,7 @@ from django.db import transaction
 
 from audit import services as audit
 from audit.services import Actor
+from common.errors import InvalidInput
 from devices.errors import LifecycleForbids
 from devices.models import Device, DeviceEvent, DeviceGroup, DeviceState, GroupMember
 from devices.services.events import event_add
@@ -16,6 +17,14 @@ from devices.services.tokens import tokens_revoke
 IDENTITY = [
     "name", "hostname", "platform", "arch", "ip_address", "serial", "hardware_profile", "metadata",
 ]  # fmt: skip
+
+# What a version lock is made of, and each part's value when there is none.
+_LOCK: dict[str, Any] = {
+    "version_lock": "",
+    "version_lock_owner": "",
+    "version_lock_reason": "",
+    "version_lock_expires_at": None,
+}
 
 
 def _json(value: Any) -> Any:
@@ -65,12 +74,12 @@ def device_update(
 ) -> Device:
     """Write the named fields of a device and, where given, the whole set of its groups.
 
-    Raises LifecycleForbids for a retired device.
+    A version lock has an owner (whoever sets it, unless named), a reason, and may run out. Raises
+    LifecycleForbids for a retired device, InvalidInput for a lock that is not complete.
     """
     if device.is_retired:
         raise LifecycleForbids(f"{device.device_id} is retired. Enrol it again to change it.")
-    if changes.get("version_lock") and "version_lock_owner" not in changes:
-        changes = {**changes, "version_lock_owner": actor.label[:120]}
+    changes = _with_lock(device, changes, actor=actor, now=now)
     before, after = _write(device, changes)
     if groups is not None:
         was = sorted(device.groups.values_list("name", flat=True))
@@ -90,6 +99,35 @@ def device_update(
         message = f"Changed by {actor.label}: {', '.join(sorted(after))}"
         event_add(device=device, kind="update", message=message, now=now)
     return device
+
+
+def _with_lock(
+    device: Device, changes: dict[str, Any], *, actor: Actor, now: datetime
+) -> dict[str, Any]:
+    """Complete what is written of a version lock; what is lifted leaves nothing behind.
+
+    A lock that has run out counts as none: a new one takes nothing over from it.
+    """
+    if not changes.keys() & _LOCK.keys():
+        return changes
+    old = {name: getattr(device, name) for name in _LOCK} if device.locked_to(now) else _LOCK
+    lock = {name: changes.get(name, old[name]) for name in _LOCK}
+    if not lock["version_lock"]:
+        return {**changes, **_LOCK}
+    if not lock["version_lock_reason"].strip():
+        raise InvalidInput(
+            "A version lock needs a reason; others have to know when it can be lifted.",
+            errors={"version_lock_reason": ["Say why."]},
+        )
+    expires = lock["version_lock_expires_at"]
+    if expires is not None and expires <= now:
+        raise InvalidInput(
+            "A version lock that ends in the past locks nothing. Name a later moment, or none.",
+            errors={"version_lock_expires_at": ["Has to lie ahead."]},
+        )
+    if not changes.get("version_lock_owner") and lock["version_lock"] != old["version_lock"]:
+        lock["version_lock_owner"] = actor.label[:120]
+    return {**changes, **lock}
 
 
 def device_groups_set(*, device: Device, groups: list[DeviceGroup]) -> None:

@@ -63,7 +63,12 @@ def test_the_list_costs_the_same_whatever_its_length(
 def test_a_change_is_audited_and_kept_to_the_fields_sent(operator_api, device):
     answer = operator_api.patch(
         f"/api/v1/devices/{device.device_id}",
-        {"maintenance_mode": True, "tags": ["b", "a", "b"], "version_lock": "1.0.0"},
+        {
+            "maintenance_mode": True,
+            "tags": ["b", "a", "b"],
+            "version_lock": "1.0.0",
+            "version_lock_reason": "1.1.0 has no driver for it",
+        },
     )
 
     assert answer.status_code == 200

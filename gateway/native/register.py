@@ -111,6 +111,6 @@ def _answer(device: Device, *, token: str | None, status: int) -> Response:
         "token": token,
         "fleet_url": settings.FLEET_URL,
         "lifecycle": device.lifecycle,
-        "config": selectors.device_config(device),
+        "config": selectors.device_config(device, now=clock.now()),
     }
     return Response(RegisterOutput(body).data, status=status)

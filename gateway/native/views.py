@@ -48,7 +48,7 @@ class DeviceConfigView(DeviceView):
     @extend_schema(operation_id="devices_config")
     def get(self, _request: Request, device_id: str) -> Response:
         """Return the device's configuration."""
-        return Response(selectors.device_config(self.device(device_id)))
+        return Response(selectors.device_config(self.device(device_id), now=clock.now()))
 
 
 class RotateToken(DeviceView):

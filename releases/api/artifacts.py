@@ -13,12 +13,22 @@ from rest_framework.response import Response
 from accounts.policy import Action
 from common import clock
 from common.api import problem_response
-from releases.api.artifact_serializers import ArtifactOutput, PartQuery, UploadStateOutput
+from releases.api.artifact_serializers import (
+    ArtifactOutput,
+    PartQuery,
+    UploadStateOutput,
+    ValidationOutput,
+)
 from releases.api.parsers import BundleFormParser, BundleParser, PartParser, bundle_of, role_of
+from releases.api.release_serializers import ReleaseDetailOutput
 from releases.api.releases import OneReleaseView
 from releases.models import Artifact
 from releases.selectors import of_role
 from releases.services import uploads
+from releases.services.bundle_reports import bundle_check
+from releases.services.validating import release_validate
+from releases.validation.findings import ERROR
+from releases.validation.report import Report
 
 FORM = {
     "type": "object",
@@ -31,6 +41,17 @@ CHECKSUM = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="SHA-256 of the bundle in hex; compared when sent.",
 )
+
+
+def told(report: Report) -> dict[str, Any]:
+    """Return a report as it goes over the wire."""
+    compose = {"path": report.compose_path, "sha256": report.compose_sha256}
+    return {
+        "valid": not any(one["severity"] == ERROR for one in report.findings),
+        "findings": report.findings,
+        "files": report.files,
+        "compose": compose if report.compose_path else None,
+    }
 
 
 # Bytes are taken for as long as it takes; only the rows are written in transactions.
@@ -78,6 +99,24 @@ class ArtifactUpload(UploadView):
             now=clock.now(),
         )
         return Response(ArtifactOutput(artifact).data, status=201)
+
+
+class ArtifactValidate(UploadView):
+    """What a pipeline asks before it makes a release."""
+
+    actions = {"POST": Action.RELEASE_MANAGE}
+    parser_classes = [BundleParser, BundleFormParser]
+    serializer_class = ValidationOutput
+
+    @extend_schema(
+        operation_id="artifacts_validate",
+        request={"application/gzip": OpenApiTypes.BINARY, "multipart/form-data": FORM},
+        responses=ValidationOutput,
+    )
+    def post(self, request: Request) -> Response:
+        """Check a bundle and keep nothing; `valid` is false when there is an error."""
+        report = bundle_check(bundle_of(request))
+        return Response(ValidationOutput(told(report)).data)
 
 
 class ArtifactPart(UploadView):
@@ -142,3 +181,18 @@ class ArtifactPart(UploadView):
                 extra={"received": 0},
             )
         return Response(UploadStateOutput(told.artifact).data)
+
+
+class ValidateRelease(UploadView):
+    """Looking into the bundles of a release."""
+
+    actions = {"POST": Action.RELEASE_MANAGE}
+    serializer_class = ReleaseDetailOutput
+
+    @extend_schema(operation_id="releases_validate", request=None)
+    def post(self, _request: Request, version: str) -> Response:
+        """Check every bundle; `state` is validated when `findings` holds no error."""
+        release = release_validate(
+            release=self.release(version), actor=self.principal, now=clock.now()
+        )
+        return self.shown(release)

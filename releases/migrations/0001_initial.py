@@ -342,6 +342,10 @@ class Migration(migrations.Migration):
                 ("drill", models.JSONField(blank=True, null=True)),
                 ("evidence", models.JSONField(blank=True, default=dict)),
                 ("total", models.PositiveIntegerField(default=0)),
+                (
+                    "joined_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
                 ("creator_id", models.UUIDField(editable=False, null=True)),
                 ("created_by", models.CharField(blank=True, max_length=255)),
                 ("created_at", models.DateTimeField()),
@@ -657,6 +661,8 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("content", models.BinaryField()),
                 ("created_at", models.DateTimeField()),
+                ("signed_at", models.DateTimeField(blank=True, null=True)),
+                ("withdrawn_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "artifact",
                     models.ForeignKey(
@@ -868,6 +874,14 @@ class Migration(migrations.Migration):
                 ),
                 fields=["status", "deadline_at"],
                 name="device_update_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(("kind", "rollout")),
+                fields=["rollout", "scheduled_at"],
+                name="device_update_rate",
             ),
         ),
         migrations.AddConstraint(

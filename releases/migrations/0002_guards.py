@@ -64,6 +64,11 @@ BEGIN
 END $$;
 CREATE TRIGGER releases_trustmetadata_kept BEFORE UPDATE ON releases_trustmetadata
    FOR EACH ROW EXECUTE FUNCTION releases_trust_kept();
+
+-- Whoever signs a target signs these bytes; when it was signed or withdrawn may be noted.
+CREATE TRIGGER releases_trusttarget_kept
+   BEFORE UPDATE OF organization_id, release_id, artifact_id, path, sha256, content, created_at
+   ON releases_trusttarget FOR EACH ROW EXECUTE FUNCTION releases_trust_kept();
 """
 
 # The same moves as MOVES in releases/models/updates.py; a test compares the two.
@@ -128,6 +133,7 @@ UNDO = """
 DROP TRIGGER releases_release_kept ON releases_release;
 DROP TRIGGER releases_artifact_kept ON releases_artifact;
 DROP TRIGGER releases_trustmetadata_kept ON releases_trustmetadata;
+DROP TRIGGER releases_trusttarget_kept ON releases_trusttarget;
 DROP TRIGGER releases_deviceupdate_life ON releases_deviceupdate;
 DROP TRIGGER releases_deviceupdate_trail ON releases_deviceupdate;
 DROP FUNCTION releases_release_kept(); DROP FUNCTION releases_artifact_kept();

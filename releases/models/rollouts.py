@@ -100,6 +100,8 @@ class Rollout(models.Model):
     evidence = models.JSONField(default=dict, blank=True)
     # Devices it covers, as counted when it was started or joined last.
     total = models.PositiveIntegerField(default=0)
+    # When it last looked for devices that have come to fit the selection.
+    joined_at = models.DateTimeField(null=True, blank=True, editable=False)
     creator_id = models.UUIDField(null=True, editable=False)
     created_by = models.CharField(max_length=limits.LINE_CHARS, blank=True)
     created_at = models.DateTimeField()

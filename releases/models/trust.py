@@ -73,6 +73,9 @@ class TrustTarget(models.Model):
     sha256 = models.CharField(max_length=64)
     content = models.BinaryField()
     created_at = models.DateTimeField()
+    # Since when signed metadata lists it, and since when it must not be listed any more.
+    signed_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     objects = TenantQuerySet["TrustTarget"].as_manager()
 

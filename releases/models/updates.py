@@ -149,6 +149,12 @@ class DeviceUpdate(models.Model):
             models.Index(fields=["device", "-id"], name="device_update_recent"),
             # Progress, failures and in-flight counts of a rollout.
             models.Index(fields=["rollout", "status"], name="device_update_of_rollout"),
+            # How many of a rollout began in the last minute.
+            models.Index(
+                fields=["rollout", "scheduled_at"],
+                condition=Q(kind="rollout"),
+                name="device_update_rate",
+            ),
             # updates_time_out and updates_verify.
             models.Index(
                 fields=["status", "deadline_at"],

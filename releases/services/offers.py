@@ -9,6 +9,7 @@ from django.db import transaction
 from devices.models import Device
 from releases.chaos import chaos_of
 from releases.models import WAITING, WORKING, Artifact, DeviceUpdate, RolloutTarget
+from releases.services.command_updates import update_for_command
 from releases.services.gates import offer_gate
 from releases.services.signed_links import Link, bundle_link
 from releases.services.update_rows import locked, moved, offer_deadline
@@ -34,11 +35,12 @@ class Offer:
 def update_offer(*, device: Device, now: datetime) -> Offer | None:
     """Return what the device should install now, or None.
 
+    An `update` command that the device holds is where an update may come from as well.
     What was not offered yet is offered when every gate that can close again is open. A device
     that has begun gets the same offer again, after a restart say, whatever the gates say.
     """
     rows = DeviceUpdate.objects.filter(device=device, status__in=[*WAITING, *WORKING])
-    update = rows.first()
+    update = rows.first() or update_for_command(device=device, now=now)
     if update is None:
         return None
     with transaction.atomic():

@@ -2,9 +2,9 @@
 
 from devices.models import Device
 from releases.models import ANY_ROLE
+from releases.trust.roles import GENERAL, STAGED
 
-STAGED = "staged"
-GENERAL = "general"
+__all__ = ["GENERAL", "STAGED", "manifest_path", "trust_of"]
 
 
 def trust_of(segment: str) -> str:

@@ -10,6 +10,11 @@ RELEASES: list[Any] = [
     path("releases/latest", releases.LatestRelease.as_view(), name="releases-latest"),
     path("releases/<version:version>", releases.ReleaseDetail.as_view(), name="release"),
     path(
+        "releases/<version:version>/validate",
+        artifacts.ValidateRelease.as_view(),
+        name="release-validate",
+    ),
+    path(
         "releases/<version:version>/publish",
         releases.PublishRelease.as_view(),
         name="release-publish",
@@ -29,4 +34,5 @@ RELEASES: list[Any] = [
         artifacts.ArtifactPart.as_view(),
         name="release-parts",
     ),
+    path("artifacts/validate", artifacts.ArtifactValidate.as_view(), name="artifacts-validate"),
 ]

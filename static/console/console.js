@@ -120,6 +120,9 @@
     const copier = event.target.closest("[data-copies]");
     if (copier) copy(copier);
   });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  });
   document.addEventListener("submit", (event) => {
     if (!event.target.matches("[data-once]")) return;
     // After this turn, so that the button's own value is still sent.

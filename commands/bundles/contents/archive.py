@@ -4,13 +4,21 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO
 
-from commands.bundles.contents.budget import Budget
-from commands.bundles.contents.members import Member
-from commands.bundles.contents.refusal import ArchiveRefused
-from commands.bundles.contents.sources import GZIP_MAGIC, GzipSource, PlainSource
-from commands.bundles.contents.tar_members import tar_members
 from commands.bundles.contents.zip_members import zip_members
+from common import limits
+from common.archives.budget import Budget, Caps
+from common.archives.members import Member
+from common.archives.refusal import ArchiveRefused
+from common.archives.sources import GZIP_MAGIC, GzipSource, PlainSource
+from common.archives.tar_members import tar_members
 
+CAPS = Caps(
+    members=limits.BUNDLE_MEMBERS,
+    member_bytes=limits.BUNDLE_MEMBER_BYTES,
+    unpacked_bytes=limits.BUNDLE_UNPACKED_BYTES,
+    ratio=limits.BUNDLE_RATIO,
+    name_chars=limits.BUNDLE_NAME_CHARS,
+)
 _OTHERS = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
@@ -25,7 +33,7 @@ def archive_members(file: IO[bytes]) -> Iterator[Member]:
 
     `file` is seekable. Raises ArchiveRefused, possibly after some members were given out.
     """
-    budget = Budget(packed=file.seek(0, 2))
+    budget = Budget(CAPS, packed=file.seek(0, 2))
     file.seek(0)
     start = file.read(tarfile.BLOCKSIZE)
     file.seek(0)

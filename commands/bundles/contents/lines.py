@@ -4,8 +4,8 @@ import codecs
 import re
 from collections.abc import Iterator
 
-from commands.bundles.contents.members import ReadSome
 from common import limits
+from common.archives.members import ReadSome
 
 CHUNK = 64 * 1024
 SNIFFED_BYTES = 8 * 1024

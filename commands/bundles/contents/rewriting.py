@@ -7,8 +7,8 @@ from typing import IO, Any
 
 from commands.bundles.contents.findings import Findings
 from commands.bundles.contents.lines import CHUNK, SNIFFED_BYTES, encoding_of, lines_of
-from commands.bundles.contents.members import Member
 from commands.bundles.contents.redaction import Redactor
+from common.archives.members import Member
 
 TEXT, BINARY = "text", "binary"
 # The same bytes give the same archive.

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from commands.bundles.contents.budget import Budget
-from commands.bundles.contents.members import Member
-from commands.bundles.contents.names import checked_name
-from commands.bundles.contents.refusal import ArchiveRefused
-from commands.bundles.contents.sources import CHUNK
 from common import limits
+from common.archives.budget import Budget
+from common.archives.members import Member
+from common.archives.names import checked_name
+from common.archives.refusal import ArchiveRefused
+from common.archives.sources import CHUNK
 
 _END = struct.Struct("<4s4H2LH")
 _END_MAGIC = b"PK\x05\x06"
@@ -91,7 +91,7 @@ def _check_entries(file: IO[bytes], entries: list[zipfile.ZipInfo], budget: Budg
 
 def _check_entry(entry: zipfile.ZipInfo, budget: Budget) -> None:
     # zipfile cuts a name at NUL; the name as it stands in the file is judged.
-    name = checked_name(entry.orig_filename)
+    name = checked_name(entry.orig_filename, most_chars=budget.caps.name_chars)
     if entry.flag_bits & _ENCRYPTED:
         raise ArchiveRefused(f"{name} is encrypted.")
     kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -124,7 +124,9 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) ->
             budget.add_bytes(len(data), read=budget.packed)
             return data
 
-        yield Member(name=checked_name(entry.orig_filename), read=read)
+        yield Member(
+            name=checked_name(entry.orig_filename, most_chars=budget.caps.name_chars), read=read
+        )
         # To its end: only there is the checksum compared.
         while read(CHUNK):
             pass

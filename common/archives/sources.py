@@ -3,8 +3,8 @@
 import zlib
 from typing import IO, Protocol
 
-from commands.bundles.contents.budget import Budget
-from commands.bundles.contents.refusal import ArchiveRefused
+from common.archives.budget import Budget
+from common.archives.refusal import ArchiveRefused
 
 CHUNK = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"

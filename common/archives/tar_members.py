@@ -7,11 +7,11 @@ maps is not used, because it takes whatever size they claim.
 import tarfile
 from collections.abc import Iterator
 
-from commands.bundles.contents.budget import Budget
-from commands.bundles.contents.members import Member
-from commands.bundles.contents.names import checked_name
-from commands.bundles.contents.refusal import ArchiveRefused
-from commands.bundles.contents.sources import CHUNK, Source
+from common.archives.budget import Budget
+from common.archives.members import Member
+from common.archives.names import checked_name
+from common.archives.refusal import ArchiveRefused
+from common.archives.sources import CHUNK, Source
 
 BLOCK = tarfile.BLOCKSIZE
 PAX_BYTES = 64 * 1024
@@ -34,7 +34,9 @@ def tar_members(source: Source, budget: Budget) -> Iterator[Member]:
     """Yield the regular files in order. Raises ArchiveRefused."""
     while (found := _next_header(source)) is not None:
         header, long_name = found
-        name = checked_name(header.name if long_name is None else long_name)
+        name = checked_name(
+            header.name if long_name is None else long_name, most_chars=budget.caps.name_chars
+        )
         if header.type == tarfile.DIRTYPE:
             budget.add_folder(name, header.size)
             continue
@@ -43,7 +45,7 @@ def tar_members(source: Source, budget: Budget) -> Iterator[Member]:
             raise ArchiveRefused(f"{name or 'A member'} is {what}; only plain files are read.")
         budget.add_member(name, header.size)
         body = _Body(source, header.size)
-        yield Member(name=name, read=body.read)
+        yield Member(name=name, read=body.read, size=header.size, mode=header.mode & 0o7777)
         body.skip()
     _expect_end(source)
 

@@ -15,3 +15,6 @@ class Member:
 
     name: str
     read: ReadSome
+    # Bytes, as its header says, and permissions.
+    size: int = 0
+    mode: int = 0o644

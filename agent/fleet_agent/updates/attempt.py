@@ -1,0 +1,125 @@
+"""What the steps of one update share: its state, its means, and how a step begins and ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fleet_agent.updates.errors import INSTALL, TIMEOUT, UpdateFailedError
+from fleet_agent.updates.hooks import Application, Limits
+from fleet_agent.updates.release_store import ReleaseStore
+from fleet_agent.updates.reports import UpdateReporter, end_report
+from fleet_agent.updates.state import ENDED, StateFile, UpdateState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Attempt:
+    """One update under way. `check` raises when the agent shall end, `pause` waits."""
+
+    state: UpdateState
+    states: StateFile
+    store: ReleaseStore
+    reporter: UpdateReporter
+    limits: Limits
+    check: Callable[[], None]
+    pause: Callable[[float], object]
+    # What the portal wants to go wrong, where the device's owner lets it.
+    chaos: dict[str, Any] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+    _step_began: float = field(default_factory=time.monotonic)
+
+    def enter(self, phase: str) -> None:
+        """Write the phase down, before anything of it is done.
+
+        Raises OSError when the disk does not take it; the update then stays in its phase.
+        """
+        self._count()
+        before, self.state.phase = self.state.phase, phase
+        try:
+            self.states.write(self.state)
+        except OSError:
+            self.state.phase = before
+            raise
+        log.info("Update %s to %s: %s", self.state.update_id, self.state.version, phase)
+
+    def begin(self, phase: str) -> None:
+        """Enter a phase as long as there is time, and tell it.
+
+        Raises UpdateFailedError, UpdateWithdrawnError, OSError.
+        """
+        if self.left_s() <= 0:
+            raise UpdateFailedError(TIMEOUT, "time", f"The time was over before the step {phase}.")
+        self.enter(phase)
+        self.reporter.step(self.state, "installing", phase)
+        self.fail_on_purpose(phase)
+
+    def enter_anyway(self, phase: str) -> None:
+        """Write the phase down if the disk takes it: a way back is gone in any case."""
+        self._count()
+        self.state.phase = phase
+        log.info("Update %s to %s: %s", self.state.update_id, self.state.version, phase)
+        self.states.hold(self.state)
+
+    def left_s(self) -> float:
+        """Return the seconds of the offer's time that are left, all runs of the agent counted."""
+        return self.state.timeout_s - self.state.spent_s - (time.monotonic() - self._began)
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, whatever else wakes this thread."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.pause(end - time.monotonic())
+
+    def fail_on_purpose(self, phase: str) -> None:
+        """Raises UpdateFailedError in the step the portal wants to fail."""
+        if self.chaos.get("fail_at") == phase:
+            kind = str(self.chaos.get("failure_class") or INSTALL)
+            raise UpdateFailedError(kind, "chaos", f"Made to fail in the step {phase}.")
+
+    def application(self, release_id: str) -> Application:
+        facts = self.store.facts(release_id)
+        return Application(
+            folder=self.store.folder(release_id),
+            release_id=release_id,
+            version=facts.version if facts else "",
+            limits=self.limits,
+            check=self.check,
+            pause=self.pause,
+        )
+
+    def fail_with(self, failure: UpdateFailedError) -> None:
+        """Remember why it does not succeed; the first reason counts."""
+        if self.state.failure is None:
+            self.state.failure = {
+                "failure_class": failure.failure_class,
+                "code": failure.code,
+                "error": str(failure),
+            }
+
+    def end(self, status: str, *, health_check_passed: Optional[bool] = None) -> None:
+        """Write down how it ended, with what runs now."""
+        self._count()
+        running = self.store.facts(self.store.current())
+        self.state.report = end_report(
+            self.state,
+            status,
+            running_version=running.version if running else "",
+            health_check_passed=health_check_passed,
+        )
+        self.state.phase = ENDED
+        self.states.hold(self.state)
+        log.info("Update %s to %s: %s", self.state.update_id, self.state.version, status)
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        state = self.state
+        if state.phase != ENDED:
+            spent = state.timings.get(state.phase, 0.0) + now - self._step_began
+            state.timings[state.phase] = round(spent, 3)
+        state.spent_s = round(state.spent_s + now - self._began, 3)
+        self._began = self._step_began = now

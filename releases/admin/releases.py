@@ -1,0 +1,219 @@
+"""The list of releases and the page of one."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html, format_html_join
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+
+from accounts.admin_lists import BoundedPaginator
+from accounts.admin_requests import principal_of
+from accounts.admin_site import TenantModelAdmin
+from accounts.policy import Action
+from accounts.principals import Principal
+from common import clock, markup
+from common.errors import DomainError
+from releases.admin.release_forms import ReleaseForm, UploadForm, WithdrawForm
+from releases.admin.release_page import VERBS, release_context
+from releases.models import Release
+from releases.services.publishing import release_publish, release_withdraw
+from releases.services.releases import release_create, release_delete, release_update
+from releases.services.uploads import artifact_store
+from releases.services.validating import release_validate
+
+
+class StateFilter(DropdownFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Release.State.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Release]) -> QuerySet[Release]:
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
+@admin.register(Release)
+class ReleaseAdmin(TenantModelAdmin):
+    """What can run on devices."""
+
+    rights: ClassVar[dict[str, Action]] = {
+        "view": Action.RELEASE_READ,
+        "add": Action.RELEASE_MANAGE,
+        "change": Action.RELEASE_MANAGE,
+    }
+    form = ReleaseForm
+    paginator = BoundedPaginator
+    list_display = ["title", "state_badge", "for_roles", "channel", "made", "created_by"]
+    list_filter = [StateFilter, "channel"]
+    search_fields = ["version", "commit", "changelog"]
+    search_help_text = "Version, commit, changes"
+    ordering = ["-id"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Release | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.is_changeable)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Release | None = None) -> list[str]:
+        """A release keeps its version and its commit."""
+        return ["version", "commit"] if obj else []
+
+    @display(description="Release", ordering="version")
+    def title(self, row: Release) -> str:
+        return format_html(
+            '<span class="fp-two"><b>{}</b><small class="fp-code">{}</small></span>',
+            row.version,
+            row.commit[:12],
+        )
+
+    @display(description="State", ordering="state")
+    def state_badge(self, row: Release) -> str:
+        return markup.badge(row.state)
+
+    @display(description="For")
+    def for_roles(self, row: Release) -> str:
+        if not row.roles:
+            return "every role"
+        return format_html_join(" ", '<span class="fp-tag">{}</span>', ((r,) for r in row.roles))
+
+    @display(description="Made", ordering="created_at")
+    def made(self, row: Release) -> str:
+        return markup.moment(row.created_at)
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        name = "releases_release"
+        return [
+            path("<uuid:pk>/do/<slug:verb>/", wrap(self.act_view), name=f"{name}_act"),
+            path("<uuid:pk>/upload/", wrap(self.upload_view), name=f"{name}_upload"),
+            path("<path:object_id>/edit/", wrap(self.edit_view), name=f"{name}_edit"),
+            *super().get_urls(),
+        ]
+
+    def service_create(self, request: HttpRequest, obj: Release, entered: dict[str, Any]) -> Any:
+        principal = principal_of(request)
+        return release_create(
+            organization=principal.acting_organization(),
+            values=entered,
+            actor=principal,
+            now=clock.now(),
+        )
+
+    def service_update(self, request: HttpRequest, obj: Release, changes: dict[str, Any]) -> None:
+        # The form has written the new values into `obj`; the service compares with the row.
+        release_update(
+            release=self.get_queryset(request).get(pk=obj.pk),
+            changes=changes,
+            actor=principal_of(request),
+        )
+
+    def response_post_save_change(self, request: HttpRequest, obj: Release) -> HttpResponse:
+        return redirect("admin:releases_release_change", obj.pk)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Release) -> HttpResponse:
+        return redirect("admin:releases_release_change", obj.pk)
+
+    def edit_view(self, request: HttpRequest, object_id: str) -> Any:
+        """Change what can still be changed."""
+        return super().change_view(request, object_id)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one release."""
+        release = self._visible(request, object_id)
+        if release is None:
+            return self.absent(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            **release_context(release, principal_of(request)),
+            "title": release.version,
+            "model_admin": self,
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/releases/release/page.html", context)
+
+    def _visible(self, request: HttpRequest, object_id: object) -> Release | None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found: Release | None = self.get_object(request, unquote(str(object_id)))
+        return found
+
+    def act_view(self, request: HttpRequest, pk: object, verb: str) -> HttpResponse:
+        """Do to a release what a button says."""
+        release = self._visible(request, pk)
+        if release is None:
+            return self.absent(request, pk)
+        principal = principal_of(request)
+        known = VERBS.get(verb)
+        if request.method != "POST" or known is None or not known.allowed(principal):
+            raise PermissionDenied
+        try:
+            done = _act(verb, release, principal, request)
+        except DomainError as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+        else:
+            self.message_user(request, done or known.done, messages.SUCCESS)
+            if verb == "delete":
+                return redirect("admin:releases_release_changelist")
+        return redirect("admin:releases_release_change", release.pk)
+
+    def upload_view(self, request: HttpRequest, pk: object) -> HttpResponse:
+        """Take the bundle of a role."""
+        release = self._visible(request, pk)
+        if release is None:
+            return self.absent(request, pk)
+        principal = principal_of(request)
+        if request.method != "POST" or not self.has_change_permission(request, release):
+            raise PermissionDenied
+        form = UploadForm(request.POST, request.FILES)
+        if not form.is_valid():
+            fault = next(iter(form.errors.values()))[0]
+            self.message_user(request, str(fault), messages.ERROR)
+            return redirect("admin:releases_release_change", release.pk)
+        try:
+            artifact_store(
+                release=release,
+                role=form.cleaned_data["role"],
+                content=form.cleaned_data["file"],
+                sha256="",
+                actor=principal,
+                now=clock.now(),
+            )
+            self.message_user(request, "The bundle is stored. Validate it next.", messages.SUCCESS)
+        except DomainError as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+        return redirect(reverse("admin:releases_release_change", args=[release.pk]))
+
+
+def _act(verb: str, release: Release, principal: Principal, request: HttpRequest) -> str:
+    """Call the verb's service; return what to say instead of the usual."""
+    now = clock.now()
+    match verb:
+        case "validate":
+            found = release_validate(release=release, actor=principal, now=now)
+            if found.state != Release.State.VALIDATED:
+                raise DomainError("Validation found errors; they are listed below.")
+        case "publish":
+            release_publish(release=release, actor=principal, now=now)
+        case "delete":
+            release_delete(release=release, actor=principal)
+        case "withdraw":
+            form = WithdrawForm(request.POST)
+            if not form.is_valid():
+                raise DomainError("Say why it is withdrawn.")
+            release_withdraw(
+                release=release, reason=form.cleaned_data["reason"], actor=principal, now=now
+            )
+    return ""
