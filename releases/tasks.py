@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 
 from common import clock
-from releases.services import advance, drift_repair, recovery, rollbacks, verification
+from releases.services import advance, drift_repair, pairs, recovery, rollbacks, verification
 from releases.services import trust_refresh as trust
 
 
@@ -25,6 +25,14 @@ def updates_verify(**_kwargs: Any) -> None:
 def updates_time_out(**_kwargs: Any) -> None:
     """Every 10 s."""
     verification.updates_time_out(now=clock.now())
+
+
+@shared_task
+def pairs_compare(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    now = clock.now()
+    pairs.pairs_judge(now=now)
+    pairs.pairs_match(now=now)
 
 
 @shared_task

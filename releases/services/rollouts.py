@@ -23,6 +23,7 @@ from releases.models import (
     RolloutTarget,
 )
 from releases.services.drills import rollout_drill
+from releases.services.rollbacks import is_rolling_back
 from releases.services.manifests import reach_of
 from releases.services.plans import Plan
 from releases.services.rollout_events import event_add
@@ -182,6 +183,10 @@ def rollout_resume(
     """
     whole(rollout, principal)
     halted = rollout.status == Status.HALTED
+    if is_rolling_back(rollout):
+        raise RolloutConflict(
+            f"“{rollout.name}” is on its way back. Wait until it has ended, then plan anew."
+        )
     if halted and not reason.strip():
         raise RolloutRefused(
             "A halted rollout goes on only with a reason: say what was found and mended.",
