@@ -23,9 +23,9 @@ from releases.models import (
     RolloutTarget,
 )
 from releases.services.drills import rollout_drill
-from releases.services.rollbacks import is_rolling_back
 from releases.services.manifests import reach_of
 from releases.services.plans import Plan
+from releases.services.rollbacks import is_rolling_back
 from releases.services.rollout_events import event_add
 from releases.services.targets import chosen_of, selected, targets_add
 from releases.trust.paths import trust_of
@@ -121,7 +121,8 @@ def rollout_start(
             " of the plan. Choose others.",
             errors={"selection": ["No device takes part."]},
         )
-    if rollout.drill is None:
+    # One held before its devices were counted has not asked whether they are enough for its rules.
+    if rollout.drill is None or rollout.drill.get("devices") != rollout.total:
         rollout = rollout_drill(rollout=rollout, actor=principal, now=now)
     most = principal.acting_organization().rollout_approval_above
     needed = most is not None and rollout.total > most
