@@ -38,3 +38,9 @@ def grade(percent: float | None) -> str:
     if percent is None:
         return "none"
     return "full" if percent >= 90 else "high" if percent >= 75 else "calm"
+
+
+@register.filter
+def spaced(word: str) -> str:
+    """A name of the wire as words."""
+    return word.replace("_", " ")

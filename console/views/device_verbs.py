@@ -15,6 +15,7 @@ from accounts.principals import Principal
 from common import clock
 from common.errors import DomainError
 from console.views.base import allowed, back, visible
+from console.views.recovery_verbs import RECOVERY_VERBS
 from devices.admin.forms import ReasonForm, StatusForm
 from devices.models import Device
 from devices.services import registry
@@ -73,6 +74,7 @@ VERBS: dict[str, tuple[Action, Verb]] = {
     "retire": (Action.DEVICE_RETIRE, _retire),
     "maintenance": (Action.DEVICE_UPDATE, _maintenance),
     "status": (Action.DEVICE_UPDATE, _status),
+    **RECOVERY_VERBS,
 }
 
 

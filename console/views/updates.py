@@ -10,11 +10,12 @@ from accounts.principals import Principal
 from common import clock
 from console.views.base import allowed, page
 from console.views.device import find
+from console.views.recovery_verbs import RedeployForm, WhyForm
 from devices.admin.head import device_head
 from devices.models import Device, DeviceRecovery, DriftReport
 from releases.models import LIVE, UNSTARTED, DeviceUpdate, Release, Rollout, UpdateEvent
 from releases.selectors.versions import AXES, VersionMatrix, VersionRow, version_matrix
-from releases.services.gates import gates_of
+from releases.services.gates import Gate, gates_of
 
 SHOWN = 50
 _CONSIDERED = 5
@@ -32,6 +33,8 @@ def of_device(request: HttpRequest, pk: UUID) -> HttpResponse:
         "latest_trail": _trail(rows[0]) if rows else [],
         **_eligibility(request, principal, device),
         **_condition(principal, device),
+        "why_form": WhyForm(auto_id="why_%s"),
+        "redeploy_form": RedeployForm(device, principal, auto_id="redeploy_%s"),
     }
     return page(request, "console/device/updates.html", context)
 
@@ -58,11 +61,19 @@ def _eligibility(request: HttpRequest, principal: Principal, device: Device) -> 
     gates = gates_of(device=device, release=release, rollout=rollout, now=clock.now())
     return {
         "gates": gates,
-        "eligible": all(gate.passed for gate in gates),
+        "verdict": _verdict(gates),
         "gates_release": release,
         "gates_rollout": rollout,
         "gates_choices": list(choices),
     }
+
+
+def _verdict(gates: list[Gate]) -> tuple[str, str]:
+    """Return a state and its word: it gets the release, runs it already, or waits."""
+    closed = [gate.gate for gate in gates if not gate.passed]
+    if not closed:
+        return "verified", "gets it"
+    return ("claimed", "runs it") if closed == ["running"] else ("paused", "waits")
 
 
 def _condition(principal: Principal, device: Device) -> dict[str, Any]:
@@ -97,4 +108,4 @@ def versions(request: HttpRequest) -> HttpResponse:
 def _cells(row: VersionRow, matrix: VersionMatrix) -> list[tuple[int, int]]:
     """Return each column's tint, percent of the darkest, and its count."""
     counts = [row.counts[column] for column in matrix.columns]
-    return [(round(55 * count / matrix.total) + (4 if count else 0), count) for count in counts]
+    return [(round(30 * count / matrix.total) + (4 if count else 0), count) for count in counts]
