@@ -7,9 +7,9 @@ from typing import Any
 from django.db import transaction
 
 from devices.models import Device
-from releases.chaos import chaos_of
 from releases.models import WAITING, WORKING, Artifact, DeviceUpdate, RolloutTarget
 from releases.services.command_updates import update_for_command
+from releases.services.chaos import chaos_of
 from releases.services.gates import offer_gate
 from releases.services.signed_links import Link, bundle_link
 from releases.services.update_rows import locked, moved, offer_deadline
@@ -70,7 +70,7 @@ def _offered(row: DeviceUpdate, *, now: datetime) -> Offer | None:
         ),
         link=bundle_link(artifact=artifact, now=now),
         timeout_s=max(0, int(left)),
-        chaos=chaos_of(row.device, now=now),
+        chaos=chaos_of(row),
     )
 
 
