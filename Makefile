@@ -2,7 +2,7 @@
 # line: `PORT=9000 make up` and `make up PORT=9000` are the same.
 .DEFAULT_GOAL := help
 .PHONY: help up test check checks clean venv venv-dev bench bench-heartbeat bench-claims bench-longpoll
-.PHONY: bench-redaction chaos chaos-portal chaos-agent
+.PHONY: bench-redaction bench-drills chaos chaos-portal chaos-agent
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -36,7 +36,7 @@ checks:
 	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: bench-heartbeat bench-claims bench-longpoll bench-redaction ## Run every measurement
+bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-drills ## Run every measurement
 
 bench-heartbeat: venv ## Measure heartbeats per second beside its peers
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
@@ -50,6 +50,9 @@ bench-longpoll: venv ## Measure what 10,000 waiting devices cost one gateway (AR
 
 bench-redaction: venv ## Measure how well and how fast secrets are taken out of bundles
 	@exec $(PY) -m bench.redaction
+
+bench-drills: venv ## Count how often failing and healthy rollouts stop themselves
+	@$(PY) -m fleetsite.embedded run -- sh -c '$(PY) manage.py migrate -v 0 && exec $(PY) -m bench.drills'
 
 chaos: chaos-portal chaos-agent ## Break things on purpose and count what is lost or doubled
 
