@@ -7,7 +7,9 @@
 BIN := .venv/bin
 PY := $(BIN)/python
 # Tests start their servers before Django reads its settings.
-TESTING := DJANGO_SETTINGS_MODULE=tests.settings
+# Compiled files are kept, whatever the environment says: every worker and every process that a test
+# starts would compile all sources anew.
+TESTING := PYTHONDONTWRITEBYTECODE= DJANGO_SETTINGS_MODULE=tests.settings
 # One more than there are cores: some tests wait for a process.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 ARGS ?=

@@ -4,6 +4,8 @@
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -114,6 +116,16 @@ def by_gateway(client: GatewayClient, request: requests.PreparedRequest) -> requ
         {name: str(value) for name, value in request.headers.items()},
     )
     return answered(request, answer.status, answer.headers, answer.body)
+
+
+@contextmanager
+def told_of(caller: str) -> Iterator[None]:
+    """Say in what fails who called."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"called as {caller}")
+        raise
 
 
 def cases(label: str, names: Names) -> st.SearchStrategy[Any]:

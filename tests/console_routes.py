@@ -19,6 +19,11 @@ ROW_OF = {
     "commandbatch": "batch_id",
     "script": "script_id",
     "commandtemplate": "template_id",
+    "release": "release_id",
+    "rollout": "rollout_id",
+    "deviceupdate": "update_id",
+    "sitecalendar": "calendar_id",
+    "driftreport": "drift_id",
     "auditentry": "audit_id",
 }
 OF_A_MODEL = {"changelist", "add", "history", "delete", "change"}
@@ -45,6 +50,12 @@ OTHERS: dict[str, str | None] = {
     "admin:commands_command_download": "command_id",
     "admin:commands_command_retry": "command_id",
     "admin:commands_command_release": "command_id",
+    "admin:releases_release_act": "draft_release_id",
+    "admin:releases_release_upload": "draft_release_id",
+    "admin:releases_release_edit": "draft_release_id",
+    "admin:releases_rollout_count": None,
+    "admin:releases_rollout_live": "rollout_id",
+    "admin:releases_rollout_act": "rollout_id",
     "admin:audit_auditentry_export": None,
     "console:agent-unit": None,
     "console:organization": None,
@@ -58,6 +69,8 @@ OTHERS: dict[str, str | None] = {
     "console:device-heartbeats": "device_pk",
     "console:device-commands": "device_pk",
     "console:device-commands-live": "device_pk",
+    "console:device-updates": "device_pk",
+    "console:versions": None,
     "console:device-events": "device_pk",
     "console:device-audit": "device_pk",
     "console:device-bundles": "device_pk",
@@ -90,6 +103,11 @@ VERBS = [
     *("accept", "reject", "retire", "maintenance", "status", "nothing"),
     # Of batches.
     *("start", "approve", "pause", "resume", "cancel", "retry"),
+    # Of releases and rollouts.
+    *("validate", "publish", "delete", "withdraw", "promote", "raise", "holdback", "drill"),
+    *("halt", "rollback"),
+    # Of devices that went wrong.
+    *("safe-mode", "leave-safe-mode", "redeploy", "end-quarantine", "repair-drift"),
 ]
 
 
@@ -144,6 +162,8 @@ def forms_of(route: Found, names: Names) -> list[dict[str, str]]:
         "user": names["user_id"],
         "membership": names["membership_id"],
         "command": names["command_id"],
+        "release": names["release_id"],
+        "rollout": names["rollout_id"],
         "id": names["device_pk"],
     }
     plain = {"name": "a name", "role": "viewer", "reason": "a test", "uses": "1", "ttl": "3600"}

@@ -35,6 +35,16 @@ PAGES = {
     "/admin/commands/commandbatch/": {A, O, V},
     "/admin/commands/commandbatch/add/": {A, O},
     "/admin/commands/supportbundle/": {A, O},
+    "/admin/releases/release/": {A, O, V},
+    "/admin/releases/release/add/": {A},
+    "/admin/releases/rollout/": {A, O, V},
+    "/admin/releases/rollout/add/": {A},
+    "/admin/releases/deviceupdate/": {A, O, V},
+    "/admin/releases/sitecalendar/": {A, O, V},
+    "/admin/releases/sitecalendar/add/": {A},
+    "/admin/devices/driftreport/": {A, O, V},
+    "/console/versions": {A, O, V},
+    "/console/devices/{device}/updates": {A, O, V},
     "/admin/audit/auditentry/": {A, O},
     "/admin/audit/auditentry/add/": set(),
     "/admin/accounts/organization/": {A, O, V},
@@ -54,14 +64,16 @@ PAGES = {
     "/accounts/password/change/": {A, O, V},
     "/accounts/logout/": {A, O, V},
 }
+RELEASES = {"Releases", "Rollouts", "Versions", "Updates", "Drift", "Site calendars"}
 SIDEBAR = {
     V: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Batches",
-        "Scripts", "Templates", "Organisation", "System status"},
+        "Scripts", "Templates", "Organisation", "System status"} | RELEASES,
     O: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Batches",
-        "Scripts", "Templates", "Support bundles", "Audit log", "Organisation", "System status"},
+        "Scripts", "Templates", "Support bundles", "Audit log", "Organisation", "System status"}
+       | RELEASES,
     A: {"Dashboard", "Devices", "Device groups", "Enrolment tokens", "Add a device",
         "Device events", "Commands", "Batches", "Scripts", "Templates", "Support bundles",
-        "Audit log", "Organisation", "People", "API keys", "System status"},
+        "Audit log", "Organisation", "People", "API keys", "System status"} | RELEASES,
 }  # fmt: skip
 
 
