@@ -231,7 +231,7 @@ class HealthPair(models.Model):
 
 
 class ChaosOrder(models.Model):
-    """What a device is asked to do wrong with its next updates; only where hooks are switched on."""
+    """What a device is asked to do wrong with its next updates, where hooks are switched on."""
 
     class Mode(models.TextChoices):
         FAIL = "fail"

@@ -8,8 +8,8 @@ from django.db import transaction
 
 from devices.models import Device
 from releases.models import WAITING, WORKING, Artifact, DeviceUpdate, RolloutTarget
-from releases.services.command_updates import update_for_command
 from releases.services.chaos import chaos_of
+from releases.services.command_updates import update_for_command
 from releases.services.gates import offer_gate
 from releases.services.signed_links import Link, bundle_link
 from releases.services.update_rows import locked, moved, offer_deadline

@@ -1,4 +1,4 @@
-"""Comparing updated devices with others like them: who is paired with whom, and what became of both.
+"""Comparing updated devices with others like them: who is paired, and what became of both.
 
 What the pairs say is counted into `Rollout.evidence`, which the guardrails read.
 """
@@ -25,7 +25,8 @@ _FRESH = f"""
     SELECT u.id, u.organization_id, u.rollout_id, u.device_id, u.to_version, u.claimed_at,
            d.role, d.site, {_MINUTES} AS minutes,
            coalesce((SELECT h.health FROM devices_heartbeat h
-                      WHERE h.device_id = u.device_id AND h.at < coalesce(u.offered_at, u.scheduled_at)
+                      WHERE h.device_id = u.device_id
+                        AND h.at < coalesce(u.offered_at, u.scheduled_at)
                         AND h.at > u.scheduled_at - interval '1 day'
                       ORDER BY h.at DESC LIMIT 1), 'healthy') AS health
       FROM releases_rollout r

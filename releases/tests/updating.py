@@ -13,8 +13,15 @@ from releases.tests.factories import DeviceUpdateFactory, RolloutFactory, Rollou
 from releases.tests.trust import release_of
 
 __all__ = [
-    *("RESULTS", "api_as", "device_of", "heard", "release_of", "rollout_of", "said"),
-    *("seconds", "updating"),
+    "RESULTS",
+    "api_as",
+    "device_of",
+    "heard",
+    "release_of",
+    "rollout_of",
+    "said",
+    "seconds",
+    "updating",
 ]
 
 RESULTS = "/api/v1/telemetry/update-results"
