@@ -38,7 +38,7 @@ checks:
 	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-rollouts ## Run every measurement
+bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-rollouts bench-drills ## Run every measurement
 
 bench-heartbeat: venv ## Measure heartbeats per second beside its peers
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
@@ -55,6 +55,9 @@ bench-redaction: venv ## Measure how well and how fast secrets are taken out of 
 
 bench-rollouts: venv-dev ## Measure a rollout to 100,000 devices: plan, sweep, eligibility (ARGS="--devices 10000")
 	@exec $(PY) -m bench.rollouts $(ARGS)
+
+bench-drills: venv ## Count how often failing and healthy rollouts stop themselves
+	@$(PY) -m fleetsite.embedded run -- sh -c '$(PY) manage.py migrate -v 0 && exec $(PY) -m bench.drills'
 
 chaos: chaos-portal chaos-agent chaos-update ## Break things on purpose and count what is lost or doubled
 

@@ -22,7 +22,7 @@ class DeviceOffer(DeviceView):
     serializer_class = OfferOutput
 
     @extend_schema(
-        operation_id="devices_update",
+        operation_id="devices_update_fetch",
         responses={
             200: OfferOutput,
             204: OpenApiResponse(description="Nothing to install at the moment."),

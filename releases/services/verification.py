@@ -64,7 +64,7 @@ _OTHER_VERSION = f"""
       WHERE h.device_id = u.device_id AND h.at > u.claimed_at + {_GRACE}
         AND h.received_at > u.claimed_at + {_GRACE}
         AND h.version NOT IN ('', u.to_version)
-      ORDER BY h.at DESC LIMIT 1)"""
+      ORDER BY h.at DESC LIMIT 1)"""  # noqa: S608
 
 _LIES = f"""
 WITH late AS (
