@@ -243,11 +243,10 @@ def _place(facts: Facts) -> Gate:
     most = facts.rollout.concurrency if facts.rollout else None
     if most is None:
         return Gate("concurrency", passed=True, seen="no bound", wanted="no bound")
-    own = facts.open_update.pk if facts.open_update else None
     others = DeviceUpdate.objects.in_flight().filter(
         rollout=facts.rollout, kind=DeviceUpdate.Kind.ROLLOUT
     )
-    count = others.exclude(pk=own).count()
+    count = others.exclude(device=facts.device).count()
     return Gate("concurrency", count < most, f"{count} in flight", f"fewer than {most}")
 
 
