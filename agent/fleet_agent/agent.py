@@ -116,7 +116,7 @@ class Agent:
             portal=PortalClient(self._store),
             on_commands=self._commands.wake,
             on_cancel=executor.cancel,
-            on_update=self._updates.release,
+            on_update=self._updates.wake,
             on_pause=self._updates.hold,
         )
         self._commands.is_stream_up = stream.is_up

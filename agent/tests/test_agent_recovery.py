@@ -9,7 +9,7 @@ from test_agent_updates import end_of, running
 
 from fleet_agent.commands.base import Context
 from fleet_agent.executor import Executor
-from fleet_agent.journal import Journal
+from fleet_agent.journal import STARTED, Entry, Journal
 from fleet_agent.portal import PortalClient
 from fleet_agent.updates.drift_loop import DriftLoop
 
@@ -21,27 +21,32 @@ def device(make_device):
     return made
 
 
+def executor(device):
+    """Return an executor of an agent that has just come up, and its journal."""
+    context = Context(
+        store=device.store,
+        state_dir=device.store.state_dir,
+        portal=PortalClient(device.store),
+        boot_id="boot-one",
+        uptime_s=lambda: 1000,
+        recent_log=str,
+        pause=threading.Event().wait,
+        deployment=device.deployment,
+        keeping=device.loop.keeping,
+    )
+    journal = Journal(device.store.state_dir / "journal.jsonl")
+    return Executor(journal=journal, context=context), journal
+
+
 @pytest.fixture
 def send(device, portal):
     """Have the device carry out one command; return what the portal was told."""
 
     def run(kind, payload, command_id="c1"):
-        context = Context(
-            store=device.store,
-            state_dir=device.store.state_dir,
-            portal=PortalClient(device.store),
-            boot_id="boot-one",
-            uptime_s=lambda: 1000,
-            recent_log=str,
-            pause=threading.Event().wait,
-            deployment=device.deployment,
-            keeping=device.loop.keeping,
-        )
-        journal = Journal(device.store.state_dir / "journal.jsonl")
         portal.queue(command_id, kind, payload)
         portal.commands[command_id]["status"] = "delivered"
         command = {"id": command_id, "type": kind, "payload": payload, "attempt": 1}
-        Executor(journal=journal, context=context).handle(command)
+        executor(device)[0].handle(command)
         return portal.report_of(command_id)
 
     return run
@@ -203,3 +208,25 @@ def test_an_update_command_without_an_offer_fails_and_says_so(device, send, turn
     report = send("update", {"version": "9.0.0"})
 
     assert (report["status"], report["error_code"]) == ("failed", "not_offered")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("drift_repair", {"paths": None}),
+        ("safe_mode", {"enter": True, "reason": "smoke"}),
+        ("update", {"version": "2.0.0"}),
+    ],
+)
+def test_a_command_that_was_cut_is_gone_on_with_after_a_restart(
+    device, portal, turns, kind, arguments
+):
+    portal.updates.offer_release(device.release("2.0.0", counter=2), kind="command")
+    portal.queue("c1", kind, arguments)
+    portal.commands["c1"]["status"] = "running"
+    restarted, journal = executor(device)
+    journal.write(Entry("c1", 1, kind, arguments=arguments), STARTED)
+
+    restarted.recover()
+
+    assert portal.report_of("c1")["status"] == "succeeded"

@@ -89,12 +89,8 @@ class UpdateLoop(Loop):
             self.wake()
 
     def hold(self) -> None:
-        """Touch nothing that runs until the portal says that the update is not paused."""
+        """Ask whether the update is paused before anything that runs is touched."""
         self._is_held.set()
-        self.wake()
-
-    def release(self) -> None:
-        self._is_held.clear()
         self.wake()
 
     def turn(self) -> float:

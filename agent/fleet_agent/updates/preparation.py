@@ -198,6 +198,8 @@ class Preparation:
         offer = self.ask()
         if offer is None or offer.update_id != self.attempt.state.update_id:
             raise UpdateWithdrawnError("The portal offers the update no longer.")
+        # It may be paused by now.
+        self.offer = offer
         return offer
 
     def _hold(self) -> None:
