@@ -29,7 +29,10 @@ class DeviceOffer(DeviceView):
         },
     )
     def get(self, _request: Request, device_id: str) -> Response:
-        """Return the device's update, the same one again until it has ended."""
+        """Return the device's update, the same one again until it has ended.
+
+        409 `update_refused`: the device holds an `update` command that cannot be carried out.
+        """
         offer = update_offer(device=self.device(device_id), now=clock.now())
         return Response(OfferOutput(offer).data) if offer else Response(status=204)
 

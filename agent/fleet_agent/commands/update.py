@@ -63,7 +63,9 @@ def _outcome(entry: Entry, wish: Wish) -> Outcome:
     state = wish.ended
     is_new = state is not None and state.update_id != entry.facts.get("update_before")
     if state is None or not is_new or state.version != version or state.report is None:
-        reason = wish.refusal or "The portal offers no such update to this device."
+        if wish.refusal:
+            return Outcome("rejected", error=wish.refusal, error_code="not_offered")
+        reason = "The portal offers no such update to this device."
         return Outcome("failed", error=reason, error_code="not_offered")
     report = state.report
     result = {

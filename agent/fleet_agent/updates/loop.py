@@ -28,6 +28,8 @@ from fleet_agent.updates.updater import REDEPLOY, Updater
 SAME_TARGET_S = 300.0
 # What a portal answers that knows no releases yet.
 NO_RELEASES = (404, 405, 501)
+# What the portal says of an ordered update that something keeps from this device.
+UPDATE_REFUSED = "update_refused"
 # Between two tries to start an application that does not become healthy.
 SETTLE_S = 10.0
 NAP_S = 0.2
@@ -172,7 +174,11 @@ class UpdateLoop(Loop):
         except PortalError as error:
             if error.status in NO_RELEASES:
                 return None
-            raise
+            if error.code != UPDATE_REFUSED:
+                raise
+            for wish in self._wishes:
+                wish.refusal = str(error)
+            return None
         return offer_from_answer(answer) if answer else None
 
     def _refusal(self, offer: Offer) -> tuple[str, str]:
