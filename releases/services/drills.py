@@ -104,7 +104,7 @@ def _check(rule: dict[str, Any], size: int) -> None:
 
 
 def _waits_for_ever(rule: dict[str, Any], size: int) -> bool:
-    return 0 < size < rule["min_completed"]
+    return 0 < size < int(rule["min_completed"])
 
 
 def _able(rules: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
