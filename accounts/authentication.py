@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Q
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -73,6 +74,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         return api_key_principal(key), key
 
 
+@transaction.atomic
 def _note_use(key: ApiKey, now: datetime) -> None:
     """Write when the key was used, unless another request writes it: nobody waits for this."""
     free = ApiKey.objects.filter(pk=key.pk).select_for_update(skip_locked=True)

@@ -90,5 +90,7 @@ def logging_config(level: str) -> dict[str, Any]:
             # Django's own line for a refused request repeats what the request log says.
             "django.request": {"level": "ERROR"},
             "uvicorn.access": {"level": "WARNING"},
+            # It tells of every key that has not signed yet.
+            "tuf": {"level": "WARNING"},
         },
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, StreamingHttpResponse
@@ -37,7 +37,7 @@ def streamed_file(
 
 
 class _Bytes:
-    """At most `length` bytes of an open file, from where it stands; closes it at the end."""
+    """At most `length` bytes of an open file, from where it stands."""
 
     def __init__(self, file: IO[bytes], length: int) -> None:
         self._file = file
@@ -46,29 +46,29 @@ class _Bytes:
     def close(self) -> None:
         self._file.close()
 
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self.read():
-            yield piece
-
-    def read(self) -> bytes:
+    def take(self) -> bytes:
         piece = self._file.read(min(self._left, _BYTES_AT_ONCE))
         self._left -= len(piece)
         return piece
 
 
-class _AsyncBytes(_Bytes):
-    """The same for an event loop; reading the disk is left to a thread."""
+class _BytesForThread(_Bytes):
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.take():
+            yield piece
+
+
+class _BytesForLoop(_Bytes):
+    """Only asynchronous: what can be iterated both ways Django collects whole."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await sync_to_async(self.read, thread_sensitive=False)():
+        while piece := await sync_to_async(self.take, thread_sensitive=False)():
             yield piece
 
 
 def streamed_bytes(
-    request: HttpRequest, file: IO[bytes], *, length: int, **fields: object
+    request: HttpRequest, file: IO[bytes], *, length: int, **fields: Any
 ) -> StreamingHttpResponse:
     """Return `length` bytes of an open file, a piece in memory at a time. Closes the file."""
-    pieces: _Bytes = (
-        _AsyncBytes(file, length) if hasattr(request, "scope") else _Bytes(file, length)
-    )
-    return StreamingHttpResponse(pieces, **fields)  # type: ignore[arg-type]
+    kind = _BytesForLoop if hasattr(request, "scope") else _BytesForThread
+    return StreamingHttpResponse(kind(file, length), **fields)

@@ -34,6 +34,7 @@ app.conf.beat_schedule = {
     "rollouts-advance": _every("releases.tasks.rollouts_advance", 2),
     "bundles-process": _every("commands.tasks.bundles_process", 3),
     "bundles-retire": _every("commands.tasks.bundles_retire", 600),
+    "artifacts-retire": _every("releases.tasks.artifacts_retire", 3600),
     "updates-verify": _every("releases.tasks.updates_verify", 10),
     "updates-time-out": _every("releases.tasks.updates_time_out", 10),
     "pairs-compare": _every("releases.tasks.pairs_compare", 10),

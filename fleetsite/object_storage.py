@@ -40,6 +40,8 @@ def storage_of(url: str) -> dict[str, Any]:
             "access_key": env.text("ARTIFACT_STORAGE_KEY", "") or None,
             "secret_key": env.text("ARTIFACT_STORAGE_SECRET", "") or None,
             "default_acl": None,
+            # Guessed from the name, `.tar.gz` would become a Content-Encoding that clients undo.
+            "object_parameters": {"ContentType": "application/gzip"},
             "file_overwrite": False,
             "querystring_auth": True,
             "querystring_expire": limits.ARTIFACT_LINK_S,

@@ -213,6 +213,8 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+# Links to bundles then lead to the store itself: only where devices reach it.
+ARTIFACT_PRESIGNED = env.flag("ARTIFACT_PRESIGNED", default=False)
 # Where nginx serves bundles itself: its internal location of MEDIA_ROOT.
 ARTIFACT_ACCEL_PREFIX = env.text("ARTIFACT_ACCEL_PREFIX", "").rstrip("/")
 WHITENOISE_USE_FINDERS = TESTING

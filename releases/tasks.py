@@ -5,7 +5,15 @@ from typing import Any
 from celery import shared_task
 
 from common import clock
-from releases.services import advance, drift_repair, pairs, recovery, rollbacks, verification
+from releases.services import (
+    advance,
+    artifact_retention,
+    drift_repair,
+    pairs,
+    recovery,
+    rollbacks,
+    verification,
+)
 from releases.services import trust_refresh as trust
 
 
@@ -57,3 +65,9 @@ def drifts_repair(**_kwargs: Any) -> None:
 def trust_refresh(**_kwargs: Any) -> None:
     """Every 10 min."""
     trust.trust_refresh(now=clock.now())
+
+
+@shared_task
+def artifacts_retire(**_kwargs: Any) -> None:
+    """Every hour."""
+    artifact_retention.artifacts_retire(now=clock.now())

@@ -37,7 +37,7 @@ from devices.models import (
     Heartbeat,
 )
 from devices.tests.factories import DeviceFactory, group_of
-from tests.world_releases import release_rows
+from tests.world_releases import release_rows, trust_rows
 from tests.world_rows import Names, Rows
 
 SECRETS = ("password", "refresh", "enrollment_secret")
@@ -74,6 +74,7 @@ def organization_rows(word: str) -> Rows:
     rows.names["enrollment_token_id"] = str(_enrollment_token(rows).pk)
     rows.ids.append(str(organization.pk))
     _library(rows)
+    trust_rows(rows)
     _note(rows)
     return rows
 
@@ -297,7 +298,7 @@ def _note(rows: Rows) -> None:
         before={"name": f"{rows.word} before"},
         after={"name": f"{rows.word} after"},
     )
-    entry = AuditEntry.objects.get(organization_id=rows.organization.pk)
+    entry = AuditEntry.objects.get(organization_id=rows.organization.pk, action="device.update")
     rows.names["audit_id"] = str(entry.pk)
     rows.ids.append(str(entry.pk))
 

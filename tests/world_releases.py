@@ -8,6 +8,9 @@ from common import clock
 from devices.models import Device, DeviceGroup, DeviceRecovery, DriftReport, GroupMember
 from devices.tests.factories import DeviceFactory
 from releases.models import Artifact, Release, SiteCalendar, TrustTarget
+from releases.services.manifests import manifests_publish
+from releases.services.trust_drafts import drafts_of
+from releases.services.trust_repository import repository_ensure
 from releases.tests.bundles import bundle, stored_artifact
 from releases.tests.factories import (
     DeviceUpdateFactory,
@@ -15,30 +18,23 @@ from releases.tests.factories import (
     RolloutFactory,
     RolloutStageFactory,
     RolloutTargetFactory,
+    listed,
     published,
 )
+from releases.tests.trust import begun, signature
 from tests.world_rows import Rows
 
 
 def release_rows(rows: Rows) -> None:
-    """Add a draft, published releases with a rollout in every state, and an offered update."""
+    """Add releases of each state, a rollout of each state, and an offered update.
+
+    Releases are the organisation's: what is added for a second device there shares them.
+    """
     word = rows.word
-    draft = _release(rows, f"{word}-draft")
-    validated = _release(rows, f"{word}-validated")
-    Release.objects.filter(pk=validated.pk).update(state="validated", validated_at=clock.now())
-    ready = published(_release(rows, f"{word}-1"), counter=_counter(rows))
-    _manifest(rows, ready.artifacts.get())
-    rows.names |= {
-        "draft_version": draft.version,
-        "draft_release_id": str(draft.pk),
-        "validated_version": validated.version,
-        "validated_release_id": str(validated.pk),
-        "version": ready.version,
-        "release_id": str(ready.pk),
-        "artifact_id": str(ready.artifacts.get().pk),
-        "new_version": f"{word}-new",
-    }
-    rows.ids += [str(draft.pk), str(validated.pk), str(ready.pk), rows.names["artifact_id"]]
+    if _is_first(rows):
+        _releases(rows)
+    published_ones = Release.objects.filter(organization=rows.organization).published()
+    ready = published_ones.order_by("counter")[0]
     _rollouts(rows)
     _updates(rows, ready)
     calendar = SiteCalendar.objects.create(
@@ -90,27 +86,56 @@ def _put_aside(rows: Rows) -> None:
     rows.ids.append(str(device.pk))
 
 
+def _is_first(rows: Rows) -> bool:
+    return rows.word == rows.organization.slug
+
+
+def _releases(rows: Rows) -> None:
+    word = rows.word
+    repository_ensure(organization=rows.organization, actor=None, now=clock.now())
+    draft = _release(rows, f"{word}-draft")
+    validated = _release(rows, f"{word}-validated")
+    Release.objects.filter(pk=validated.pk).update(state="validated", validated_at=clock.now())
+    ready = published(_release(rows, f"{word}-1"), counter=_counter(rows))
+    # The first ones' are signed by `trust_rows`.
+    if not _is_first(rows):
+        _manifest(rows, ready.artifacts.get())
+    rows.names |= {
+        "draft_version": draft.version,
+        "draft_release_id": str(draft.pk),
+        "validated_version": validated.version,
+        "validated_release_id": str(validated.pk),
+        "version": ready.version,
+        "release_id": str(ready.pk),
+        "artifact_id": str(ready.artifacts.get().pk),
+        "new_version": f"{word}-new",
+    }
+    rows.ids += [str(draft.pk), str(validated.pk), str(ready.pk), rows.names["artifact_id"]]
+
+
 def _counter(rows: Rows) -> int:
     highest = Release.objects.filter(organization=rows.organization).aggregate(Max("counter"))
     return int(highest["counter__max"] or 0) + 1
 
 
 def _release(rows: Rows, version: str) -> Release:
+    word = rows.organization.slug
     release: Release = ReleaseFactory(
         organization=rows.organization,
         version=version,
-        roles=[rows.device.role],
-        changelog=f"{rows.word} changes",
-        created_by=f"{rows.word} author",
+        roles=[rows.device.role] if _is_first(rows) else [],
+        changelog=f"{word} changes",
+        created_by=f"{word} author",
     )
     _bundle(rows, release)
     return release
 
 
 def _bundle(rows: Rows, release: Release) -> None:
-    text = f"{rows.word} text"
-    listed = {"path": f"{rows.word}.txt", "sha256": "0" * 64, "size": len(text), "mode": "0644"}
-    stored_artifact(release, bundle({listed["path"]: text}), role=rows.device.role, files=[listed])
+    word = rows.organization.slug
+    role = rows.device.role if _is_first(rows) else ""
+    listed = {"path": f"{word}.txt", "sha256": "0" * 64, "size": 1, "mode": "0644"}
+    stored_artifact(release, bundle({listed["path"]: word}), role=role, files=[listed])
 
 
 def _manifest(rows: Rows, artifact: Artifact) -> None:
@@ -138,7 +163,8 @@ def _rollouts(rows: Rows) -> None:
     }
     for name, fields in states.items():
         counter = _counter(rows)
-        release = published(_release(rows, f"{rows.word}-{counter}"), counter=counter)
+        version = f"{rows.organization.slug}-{counter}"
+        release = listed(published(_release(rows, version), counter=counter))
         rollout = RolloutFactory(
             release=release,
             name=f"{rows.word} {name}",
@@ -153,8 +179,13 @@ def _rollouts(rows: Rows) -> None:
                 rollout=rollout, position=position, segment=segment, opened_at=opened
             )
         RolloutTargetFactory(rollout=rollout, device=rows.device)
+        RolloutTargetFactory(
+            rollout=rollout,
+            device=Device.objects.get(pk=rows.names["pending_device_pk"]),
+            left_out="hold-back group",
+        )
         rows.names |= {f"{name}_id": str(rollout.pk), f"{name}_version": release.version}
-        rows.ids += [str(rollout.pk), str(release.pk)]
+        rows.ids += [str(rollout.pk), *([str(release.pk)] if _is_first(rows) else [])]
 
 
 def _updates(rows: Rows, release: Release) -> None:
@@ -162,3 +193,22 @@ def _updates(rows: Rows, release: Release) -> None:
     ended = DeviceUpdateFactory(**common, status="failed", finished_at=clock.now())
     update = DeviceUpdateFactory(**common, status="offered", artifact=release.artifacts.get())
     rows.names |= {"update_id": str(update.pk), "ended_update_id": str(ended.pk)}
+
+
+def trust_rows(rows: Rows) -> None:
+    """Sign a manifest, then begin a ceremony whose list of general waits for two keys."""
+    release = Release.objects.get(pk=rows.names["release_id"])
+    manifests_publish(release=release, actor=None, now=clock.now())
+    begun(rows.organization)
+    draft = drafts_of(rows.organization)["general"]
+    given = signature(rows.organization, "general", "dan")
+    target = release.manifests.get(path__startswith="staged/")
+    rows.names |= {
+        "metadata_name": "1.root.json",
+        "target_path": target.path,
+        "draft_role": draft.role,
+        "draft_id": str(draft.pk),
+        "signature_key": given["keyid"],
+        "signature": given["sig"],
+    }
+    rows.ids += [str(draft.pk), str(target.pk)]

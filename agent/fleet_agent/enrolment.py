@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -16,6 +17,13 @@ from fleet_agent.redaction import SECRETS
 from fleet_agent.rotation import new_token, promote_pending, token_sha256
 from fleet_agent.settings import ConfigStore, Settings
 from fleet_agent.signing import KeyRing
+from fleet_agent.updates.manifest import GENERAL
+from fleet_agent.updates.trust import TrustStore, can_trust
+from fleet_agent.updates.trust_errors import TrustError
+
+# Seconds that enrolling waits for the root of trust.
+TRUST_BUDGET_S = 10.0
+log = logging.getLogger(__name__)
 
 NEW_FILE = """\
 # Settings of fleet-agent. The agent rewrites single lines of this file and keeps the rest.
@@ -67,6 +75,7 @@ def enroll(path: Path, wanted: Enrolment) -> str:
     _kept(store, answer, pending)
     if wanted.allows_updates:
         store.change({"ALLOW_UPDATES": "true"})
+    _trusted(store)
     place = f"{device_id} at {url}"
     if answer.get("lifecycle") == "pending":
         return f"Enrolled as {place}. An administrator of the portal must accept the device first."
@@ -187,6 +196,22 @@ def _kept(store: ConfigStore, answer: dict[str, Any], pending: Optional[str]) ->
         if name not in present and _is_allowed(name, text):
             changes[name] = text
     store.change(changes)
+
+
+def _trusted(store: ConfigStore) -> None:
+    """Pin the organisation's root of trust, where there is one to pin already.
+
+    Otherwise it is pinned when the first release is asked for.
+    """
+    if not can_trust():
+        return
+    portal = PortalClient(store)
+    try:
+        TrustStore(store.state_dir, portal, GENERAL, budget_s=TRUST_BUDGET_S).repin()
+    except TrustError as error:
+        log.warning("The root of trust is not pinned yet: %s", error)
+    finally:
+        portal.close()
 
 
 def _is_allowed(name: str, text: str) -> bool:

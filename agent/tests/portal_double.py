@@ -76,6 +76,8 @@ class PortalDouble:
         self.cancels: set[str] = set()
         self.scripts: dict[str, dict[str, Any]] = {}
         self.config: dict[str, Any] = {}
+        # Files by path, answered as they are.
+        self.files: dict[str, bytes] = {}
         self.has_stream = False
         self.streams_open = 0
         self.most_streams_open = 0
@@ -220,11 +222,14 @@ class PortalHandler(BaseHTTPRequestHandler):
             answer = problem(fault.status, "fault", "made to fail")
             self._send(answer, fault.headers)
             return
-        if portal.has_stream and parts.path.endswith("/stream"):
-            self._stream()
+        if self._streamed(parts.path):
+            return
+        if parts.path.startswith("/api/v1/trust/targets/") and portal.updates is not None:
+            path = parts.path.partition("/targets/")[2]
+            self._send(Answer(200, portal.updates.manifests[path]), {})
             return
         if parts.path.startswith("/files/"):
-            self._file(parts.path.rpartition("/")[2])
+            self._bundle_file(parts.path.rpartition("/")[2])
             return
         try:
             answer = self._route(parts.path, parse_qs(parts.query), body)
@@ -264,6 +269,21 @@ class PortalHandler(BaseHTTPRequestHandler):
             self.wfile.write(data)
         except OSError:
             self.close_connection = True
+
+    def _streamed(self, path: str) -> bool:
+        """Answer what is no JSON: the stream, and files."""
+        is_stream = self.portal.has_stream and path.endswith("/stream")
+        if is_stream:
+            self._stream()
+        elif path in self.portal.files:
+            self._file(self.portal.files[path])
+        return is_stream or path in self.portal.files
+
+    def _file(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def _route(self, path: str, query: dict[str, list[str]], body: Any) -> Answer:
         routes = (
@@ -575,7 +595,7 @@ class PortalHandler(BaseHTTPRequestHandler):
             self.portal.updates.diagnostics.append(body)
         return Answer(200, {"accepted": True})
 
-    def _file(self, release_id: str) -> None:
+    def _bundle_file(self, release_id: str) -> None:
         """Send a bundle, or the part that is asked for; cut the connection when told to."""
         book = self.portal.updates
         with self.portal.changed:

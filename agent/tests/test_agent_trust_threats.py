@@ -1,4 +1,4 @@
-"""The ten threats Uptane names, and stolen keys: each is refused, with the reason it is reported by."""
+"""The ten threats Uptane names, and stolen keys: each is refused, and why is reported."""
 
 from __future__ import annotations
 

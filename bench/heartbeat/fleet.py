@@ -46,8 +46,9 @@ def seed(url: str, devices: int) -> None:
         cursor.execute(
             "INSERT INTO accounts_organization (id, name, slug, is_active, allow_self_enrollment,"
             " heartbeat_interval_s, command_poll_interval_s, heartbeat_retention_days,"
-            " bundle_retention_days, bundle_quota_mb, created_at)"
-            " VALUES (%s, 'Bench', 'bench', true, false, 60, 30, 30, 30, 100, now())",
+            " bundle_retention_days, bundle_quota_mb, drift_auto_repair, drift_repairs_per_hour,"
+            " created_at)"
+            " VALUES (%s, 'Bench', 'bench', true, false, 60, 30, 30, 30, 100, false, 20, now())",
             [ORGANIZATION],
         )
         cursor.execute(

@@ -1,6 +1,5 @@
 from typing import Any
 
-from django.db.models import Q
 from django_filters import rest_framework as filters
 
 from common import clock
@@ -40,18 +39,17 @@ class DeviceFilter(filters.FilterSet):
         """Devices that carry the tag."""
         return devices.filter(tags__contains=[value])  # type: ignore[attr-defined]
 
-    def having_lock(self, devices: object, _name: str, value: object) -> object:
+    def having_lock(self, devices: Any, _name: str, value: object) -> object:
         """Devices whose version lock is in force, or all others."""
-        return _those(devices, Device.objects.locked(clock.now()), wanted=value)
+        return _those(devices, devices.locked(clock.now()), wanted=value)
 
-    def having_stale_lock(self, devices: object, _name: str, value: object) -> object:
+    def having_stale_lock(self, devices: Any, _name: str, value: object) -> object:
         """Devices whose version lock has run out, or all others."""
-        return _those(devices, Device.objects.lock_stale(clock.now()), wanted=value)
+        return _those(devices, devices.lock_stale(clock.now()), wanted=value)
 
 
 def _those(devices: Any, of: Any, *, wanted: object) -> Any:
-    inside = Q(pk__in=of.values("pk"))
-    return devices.filter(inside if wanted else ~inside)
+    return of if wanted else devices.exclude(pk__in=of.values("pk"))
 
 
 class DriftFilter(filters.FilterSet):

@@ -63,7 +63,7 @@ class ArtifactBundle(OneArtifactView):
 
     def get_permissions(self) -> list[Any]:
         """Ask for no right where a link speaks for itself."""
-        return [] if self.is_linked() else super().get_permissions()
+        return [] if self.is_linked() else list(super().get_permissions())
 
     @extend_schema(
         operation_id="artifacts_bundle",
@@ -105,6 +105,7 @@ def bundle_response(request: Request, artifact: Artifact) -> HttpResponseBase:
     etag = f'"{artifact.sha256}"'
     headers = {
         "ETag": etag,
+        "X-Content-SHA256": artifact.sha256,
         "Cache-Control": CACHED,
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
@@ -183,7 +184,7 @@ class ArtifactManifest(OneArtifactView):
             trust=trust_of(segment), role=artifact.role, version=artifact.release.version
         )
         targets = TrustTarget.objects.visible_to(self.principal)
-        target = targets.filter(artifact=artifact, path=path).first()
+        target = targets.filter(artifact=artifact, path=path, withdrawn_at=None).first()
         if target is None:
             raise Http404
         return HttpResponse(

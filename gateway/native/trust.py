@@ -39,10 +39,7 @@ class RepositoryView(PortalView):
             content_type="application/json",
             headers={"ETag": etag, "Cache-Control": caching},
         )
-        found: HttpResponseBase = get_conditional_response(
-            request._request, etag=etag, response=response
-        )
-        return found
+        return get_conditional_response(request._request, etag=etag, response=response) or response
 
 
 class TrustMetadataFile(RepositoryView):
@@ -71,6 +68,9 @@ class TrustTargetFile(RepositoryView):
     @extend_schema(operation_id="trust_target_read", responses=JSON)
     def get(self, request: Request, path: str) -> HttpResponseBase:
         """Return the manifest as it was signed."""
+        if not path.isprintable():
+            # No manifest is called so, and the database could not be asked for one.
+            raise Http404
         hashed = HASHED.fullmatch(path)
         lookup = {"path": path}
         if hashed is not None:

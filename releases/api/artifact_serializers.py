@@ -1,9 +1,11 @@
 """Bundles on the wire."""
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common import limits
 from releases.models import Artifact
+from releases.services.artifact_retention import REASONS, Judged
 
 SHA256 = r"^[0-9a-fA-F]{64}$"
 
@@ -95,7 +97,7 @@ class ChecksumsOutput(serializers.Serializer):
     files = FileEntry(many=True)
 
 
-class FindingOutput(serializers.Serializer):
+class ReleaseFinding(serializers.Serializer):
     """What a static check found; only an error keeps a release from being published."""
 
     severity = serializers.ChoiceField(choices=["error", "warning", "info"])
@@ -108,6 +110,41 @@ class ValidationOutput(serializers.Serializer):
     """What the static checks say of a bundle."""
 
     valid = serializers.BooleanField()
-    findings = FindingOutput(many=True)
+    findings = ReleaseFinding(many=True)
     files = FileEntry(many=True)
     compose = ComposeOutput(allow_null=True)
+
+
+class RetentionReason(serializers.Serializer):
+    """Why a bundle stays: a code for programs, a sentence for people."""
+
+    reason = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class RetentionOutput(serializers.Serializer):
+    """A stored bundle: whether the next clean-up removes it, and why not."""
+
+    id = serializers.UUIDField(source="artifact.id")
+    version = serializers.CharField(source="artifact.release.version")
+    role = serializers.CharField(source="artifact.role_name")
+    size = serializers.IntegerField(source="artifact.size")
+    created_at = serializers.DateTimeField(source="artifact.created_at")
+    goes = serializers.SerializerMethodField()
+    kept_by = serializers.SerializerMethodField()
+
+    def get_goes(self, judged: Judged) -> bool:
+        """Say whether nothing keeps it."""
+        return not judged.reasons
+
+    @extend_schema_field(RetentionReason(many=True))
+    def get_kept_by(self, judged: Judged) -> list[dict[str, str]]:
+        """Return the reasons that keep it."""
+        return [{"reason": one, "detail": REASONS[one]} for one in judged.reasons]
+
+
+class RetentionListOutput(serializers.Serializer):
+    """What the next clean-up would remove, and what it leaves."""
+
+    bytes_freed = serializers.IntegerField()
+    results = RetentionOutput(many=True)

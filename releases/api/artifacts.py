@@ -10,12 +10,14 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.base import PortalView
 from accounts.policy import Action
 from common import clock
 from common.api import problem_response
 from releases.api.artifact_serializers import (
     ArtifactOutput,
     PartQuery,
+    RetentionListOutput,
     UploadStateOutput,
     ValidationOutput,
 )
@@ -25,6 +27,7 @@ from releases.api.releases import OneReleaseView
 from releases.models import Artifact
 from releases.selectors import of_role
 from releases.services import uploads
+from releases.services.artifact_retention import retention_judge
 from releases.services.bundle_reports import bundle_check
 from releases.services.validating import release_validate
 from releases.validation.findings import ERROR
@@ -196,3 +199,17 @@ class ValidateRelease(UploadView):
             release=self.release(version), actor=self.principal, now=clock.now()
         )
         return self.shown(release)
+
+
+class ArtifactRetention(PortalView):
+    """Which bundles the next clean-up removes."""
+
+    actions = {"GET": Action.RELEASE_READ}
+    serializer_class = RetentionListOutput
+
+    @extend_schema(operation_id="artifacts_retention")
+    def get(self, _request: Request) -> Response:
+        """List every stored bundle with what keeps it; `goes` when nothing does."""
+        judged = retention_judge(organization=self.principal.acting_organization())
+        freed = sum(one.artifact.size for one in judged if not one.reasons)
+        return Response(RetentionListOutput({"bytes_freed": freed, "results": judged}).data)

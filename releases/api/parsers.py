@@ -42,8 +42,11 @@ class BundleFormParser(MultiPartParser):
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         """Return data and files, or raise BodyTooLarge or ParseError."""
         length = str((parser_context or {})["request"].META.get("CONTENT_LENGTH") or "0")
-        if length.isdecimal() and int(length) > limits.ARTIFACT_BYTES + _FORM_EXTRA_BYTES:
-            raise BodyTooLarge(f"A bundle may have {limits.ARTIFACT_BYTES} bytes. Send less.")
+        if length.isdecimal() and int(length) > limits.ARTIFACT_FORM_BYTES + _FORM_EXTRA_BYTES:
+            raise BodyTooLarge(
+                f"A form takes {limits.ARTIFACT_FORM_BYTES} bytes. Send the bundle as the body, "
+                "as application/gzip."
+            )
         try:
             return super().parse(stream, media_type, parser_context)
         except RequestDataTooBig:

@@ -8,6 +8,7 @@ from commands.api.batch_serializers import SelectionInput, WindowInput
 from common import limits
 from devices.models import Device
 from releases.models import Rollout
+from releases.services.guardrails import ALPHA, OBSERVE_MINUTES
 from releases.services.plans import FAILURES, Plan, stage_complete
 
 
@@ -71,8 +72,10 @@ class RegressionInput(serializers.Serializer):
     """
 
     enabled = serializers.BooleanField(default=True)
-    alpha = serializers.FloatField(min_value=1e-9, max_value=0.2, default=0.001)
-    observe_minutes = serializers.IntegerField(min_value=1, max_value=7 * 24 * 60, default=30)
+    alpha = serializers.FloatField(min_value=1e-9, max_value=0.2, default=ALPHA)
+    observe_minutes = serializers.IntegerField(
+        min_value=1, max_value=7 * 24 * 60, default=OBSERVE_MINUTES
+    )
 
 
 class PlanInput(serializers.Serializer):

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from accounts.api.base import PortalView, visible_or_404
 from accounts.policy import Action
 from common import clock
-from devices.models import Device, DeviceRecovery
+from devices.models import Device
 from devices.services import recovery as facts
 from releases.api.recovery_serializers import (
     ModeInput,
@@ -22,6 +22,7 @@ from releases.api.recovery_serializers import (
     WhyInput,
 )
 from releases.models import Release
+from releases.selectors.recovery import recovery_of
 from releases.services.recovery import quarantine_begin, recovery_exit
 from releases.services.redeploy import recovery_redeploy
 
@@ -38,11 +39,9 @@ class OneRecoveryView(PortalView):
         return found
 
 
-def recovery_shown(device: Device, status: int = 200) -> Response:
-    """Answer with where the device stands; one that was never in trouble is well."""
-    row = DeviceRecovery.objects.filter(device=device).select_related("device").first()
-    row = row or DeviceRecovery(device=device, organization_id=device.organization_id)
-    return Response(RecoveryOutput(row).data, status=status)
+def recovery_shown(device: Device) -> Response:
+    """Answer with where the device stands."""
+    return Response(RecoveryOutput(recovery_of(device)).data)
 
 
 class ExitRecovery(OneRecoveryView):
@@ -82,7 +81,10 @@ class Redeploy(OneRecoveryView):
         update = recovery_redeploy(
             device=device,
             release=visible_or_404(
-                Release.objects.filter(organization=device.organization), self.principal, **lookup
+                Release.objects.all(),
+                self.principal,
+                organization=device.organization,
+                **lookup,
             ),
             actor=self.principal,
             now=clock.now(),

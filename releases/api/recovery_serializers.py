@@ -86,6 +86,10 @@ class DiagnosticsInput(serializers.Serializer):
 class LastUpdate(serializers.ModelSerializer):
     """An update of the device, in short."""
 
+    kind = serializers.CharField(read_only=True)
+    status = serializers.CharField(read_only=True)
+    failure_class = serializers.CharField(read_only=True)
+
     class Meta:
         model = DeviceUpdate
         fields = [
@@ -101,8 +105,11 @@ class RecoveryOutput(serializers.ModelSerializer):
     device_id = serializers.CharField(source="device.device_id", read_only=True)
     lifecycle = serializers.CharField(source="device.lifecycle", read_only=True)
     safe_mode = serializers.BooleanField(source="device.safe_mode", read_only=True)
+    source: Any = serializers.ChoiceField(
+        choices=DeviceRecovery.Source.choices, allow_blank=True, read_only=True
+    )
     diagnostics = serializers.DictField(read_only=True, allow_null=True)
-    last_updates = serializers.SerializerMethodField()
+    last_updates = LastUpdate(many=True, read_only=True)
 
     class Meta:
         model = DeviceRecovery
@@ -113,11 +120,6 @@ class RecoveryOutput(serializers.ModelSerializer):
             "last_updates",
         ]
         read_only_fields = fields
-
-    def get_last_updates(self, recovery: DeviceRecovery) -> list[dict[str, Any]]:
-        """Return the newest updates first."""
-        updates = DeviceUpdate.objects.filter(device_id=recovery.device_id).order_by("-pk")
-        return [dict(LastUpdate(update).data) for update in updates[: limits.RECOVERY_UPDATES]]
 
 
 class RedeployOutput(serializers.ModelSerializer):

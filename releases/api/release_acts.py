@@ -1,5 +1,6 @@
 """The rollout of a release, reached through the release."""
 
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,8 +26,15 @@ class ReleaseActView(PortalView):
     serializer_class = RolloutDetail
 
     def release(self, version: str) -> Release:
-        """Return the visible release or raise 404."""
-        return release_or_404(self.principal, version)
+        """Return the visible release or raise 404.
+
+        Whoever is limited to groups is not told of rollouts that reach none of their devices.
+        """
+        release = release_or_404(self.principal, version)
+        mine = Rollout.objects.visible_to(self.principal).filter(release=release)
+        if self.principal.limited and not mine.exists():
+            raise Http404
+        return release
 
     def answer(self, rollout: Rollout) -> Response:
         """Return the rollout with its progress."""

@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from common import limits
-from releases.api.artifact_serializers import ArtifactOutput, FindingOutput
+from releases.api.artifact_serializers import ArtifactOutput, ReleaseFinding
 from releases.models import Release
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -116,7 +116,7 @@ class ReleaseOutput(serializers.ModelSerializer):
 class ReleaseDetailOutput(ReleaseOutput):
     """A release with what its last validation found."""
 
-    findings = FindingOutput(many=True, read_only=True)
+    findings = ReleaseFinding(many=True, read_only=True)
 
     class Meta(ReleaseOutput.Meta):
         fields = [*ReleaseOutput.Meta.fields, "findings"]

@@ -12,7 +12,6 @@ from rest_framework.response import Response
 from accounts.api.base import PortalView
 from accounts.policy import Action
 from common import clock, limits
-from common.errors import InvalidInput
 from common.parsers import StrictJSONParser
 from releases.api.parsers import BundleFormParser, role_of
 from releases.api.release_serializers import (
@@ -96,11 +95,6 @@ class Releases(PortalView, ListAPIView[Release]):
             now=now,
         )
         if file is not None:
-            if file.size > limits.ARTIFACT_FORM_BYTES:
-                raise InvalidInput(
-                    "The bundle is too large for a form.",
-                    errors={"file": [f"A form takes {limits.ARTIFACT_FORM_BYTES} bytes."]},
-                )
             uploads.artifact_store(
                 release=release,
                 role=role_of(role),
@@ -115,8 +109,9 @@ class Releases(PortalView, ListAPIView[Release]):
 
 def _form(request: Request) -> dict[str, Any]:
     """Return a form as JSON of the same names; `roles` is repeated, or parted by commas."""
-    given: dict[str, Any] = {name: request.data.get(name) for name in request.data}
-    roles = [word for text in request.data.getlist("roles") for word in text.split(",") if word]
+    form: Any = request.data
+    given: dict[str, Any] = {name: form.get(name) for name in form}
+    roles = [word for text in form.getlist("roles") for word in text.split(",") if word]
     return {**given, "roles": [word.strip() for word in roles]}
 
 

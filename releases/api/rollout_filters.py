@@ -3,7 +3,7 @@ from django_filters import rest_framework as filters
 
 from devices.models import Device
 from releases.models import Rollout, RolloutEvent, RolloutTarget
-from releases.services.rollout_progress import STATES
+from releases.services.rollout_progress import STATES, state_expression
 
 
 class RolloutFilter(filters.FilterSet):
@@ -33,7 +33,8 @@ class RolloutTargetFilter(filters.FilterSet):
         self, targets: QuerySet[RolloutTarget], _name: str, wanted: list[str]
     ) -> QuerySet[RolloutTarget]:
         """Return targets in one of the states."""
-        return targets.filter(state__in=wanted) if wanted else targets
+        stated = targets.annotate(state=state_expression())
+        return stated.filter(state__in=wanted) if wanted else targets
 
 
 class RolloutEventFilter(filters.FilterSet):

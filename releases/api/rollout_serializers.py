@@ -5,7 +5,7 @@ from rest_framework import serializers
 
 from common import limits
 from devices.models import Device
-from releases.api.plan_serializers import PlanInput, RolloutSelectionInput
+from releases.api.plan_serializers import PlanInput
 from releases.models import Rollout, RolloutEvent, RolloutStage, RolloutTarget
 from releases.services import rollout_progress
 from releases.services.promoting import soak_end
@@ -22,13 +22,6 @@ class RolloutChange(PlanInput):
     """Members of a draft that change; the others stay."""
 
     name = serializers.CharField(max_length=limits.NAME_CHARS, required=False)
-
-
-class RolloutPreviewInput(serializers.Serializer):
-    """A release and a selection; without one it is every device of the release's roles."""
-
-    release = serializers.RegexField(limits.VERSION_PATTERN, max_length=limits.SHORT_CHARS)
-    selection = RolloutSelectionInput(required=False)
 
 
 class RolloutReason(serializers.Serializer):

@@ -29,9 +29,7 @@ class TimelineEntryOutput(serializers.Serializer):
     """One line: a row of `source`, named by its id."""
 
     at = serializers.DateTimeField()
-    source = serializers.ChoiceField(  # type: ignore[assignment]
-        choices=["command", "drift", "event", "update"]
-    )
+    source: Any = serializers.ChoiceField(choices=["command", "drift", "event", "update"])
     id = serializers.CharField()
     title = serializers.CharField()
     severity = serializers.ChoiceField(choices=DeviceEvent.Severity.choices)

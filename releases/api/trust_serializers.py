@@ -55,7 +55,9 @@ class SignatureInput(serializers.Serializer[object]):
 class SignaturesInput(serializers.Serializer[object]):
     """The `signatures` of a file that `keys sign` has signed."""
 
-    signatures = SignatureInput(many=True, allow_empty=False, max_length=limits.TRUST_SIGNATURES)
+    signatures = serializers.ListField(
+        child=SignatureInput(), allow_empty=False, max_length=limits.TRUST_SIGNATURES
+    )
 
 
 class ImportedOutput(serializers.Serializer[object]):

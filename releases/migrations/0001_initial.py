@@ -884,6 +884,14 @@ class Migration(migrations.Migration):
                 name="device_update_rate",
             ),
         ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(("kind", "rollout"), ("status", "scheduled")),
+                fields=["rollout", "scheduled_at"],
+                name="device_update_expected",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="deviceupdate",
             constraint=models.CheckConstraint(

@@ -244,6 +244,18 @@ class RolloutEvent(models.Model):
         return self.message
 
 
+class SiteCalendarQuerySet(TenantQuerySet["SiteCalendar"]):
+    def visible_to(self, principal: "Principal") -> Self:  # type: ignore[override]
+        """Calendars of the organisation; for a limited person those of sites of their devices."""
+        calendars = super().visible_to(principal)
+        if principal.kind == "device":
+            return calendars.none()
+        if not principal.limited:
+            return calendars
+        devices = Device.objects.visible_to(principal)
+        return calendars.filter(site__in=devices.values("site"))
+
+
 class SiteCalendar(models.Model):
     """When devices of a site may be updated. A site without one may be updated at any time."""
 
@@ -258,7 +270,7 @@ class SiteCalendar(models.Model):
     blackouts = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField()
 
-    objects = TenantQuerySet["SiteCalendar"].as_manager()
+    objects = SiteCalendarQuerySet.as_manager()
 
     class Meta:
         verbose_name = "site calendar"

@@ -155,6 +155,12 @@ class DeviceUpdate(models.Model):
                 condition=Q(kind="rollout"),
                 name="device_update_rate",
             ),
+            # How many places of a rollout are kept for devices that have not come yet.
+            models.Index(
+                fields=["rollout", "scheduled_at"],
+                condition=Q(kind="rollout", status="scheduled"),
+                name="device_update_expected",
+            ),
             # updates_time_out and updates_verify.
             models.Index(
                 fields=["status", "deadline_at"],

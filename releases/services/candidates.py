@@ -89,7 +89,7 @@ def room_of(rollout: Rollout, now: datetime) -> int:
     if rollout.rate_per_minute is not None:
         room = min(room, rollout.rate_per_minute - begun_lately(rollout, now).count())
     if room > 0 and rollout.concurrency is not None:
-        room = min(room, rollout.concurrency - held_of(rollout))
+        room = min(room, rollout.concurrency - held_of(rollout, now))
     return max(room, 0)
 
 

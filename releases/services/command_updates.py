@@ -3,9 +3,9 @@
 The command itself makes nothing. A device that holds it asks for its update, naming the version,
 and the update is made then: an order that never arrives leaves nothing behind.
 
-`force` is for what the device's people switched: an order with it is carried out while updates are
-off or the device is in maintenance, and installs a version that runs already once more. It never
-goes past safe mode, quarantine, a version lock, the role, or the signatures.
+`force` is carried out while updates of the device are switched off, and installs a version that
+runs already once more. It never goes past maintenance, safe mode, quarantine, a version lock, the
+role, or the signatures.
 """
 
 from datetime import datetime
@@ -37,7 +37,6 @@ def prepare(*, organization_id: UUID, payload: dict[str, Any]) -> Prepared:
     return Prepared(payload=payload, disruptive=True)
 
 
-@transaction.atomic
 def update_for_command(*, device: Device, now: datetime) -> DeviceUpdate | None:
     """Return the scheduled update of the `update` command the device holds, made now.
 
@@ -45,8 +44,12 @@ def update_for_command(*, device: Device, now: datetime) -> DeviceUpdate | None:
     keeps the update away (`refusal_of` says what).
     """
     command = held_command(device)
-    if command is None:
-        return None
+    # Nearly always there is none, and asking is all it costs.
+    return None if command is None else _ordered(device, command, now=now)
+
+
+@transaction.atomic
+def _ordered(device: Device, command: Command, *, now: datetime) -> DeviceUpdate | None:
     recovery_lock(device)
     if open_update(device) is not None or _was_made(command):
         return None
@@ -90,6 +93,8 @@ def _device_refuses(device: Device, release: Release, *, now: datetime) -> str:
         return f"The device is {device.lifecycle}."
     if device.safe_mode:
         return "The device is in safe mode; deploy by recovery."
+    if device.maintenance_mode:
+        return "The device is in maintenance."
     if locked_to and locked_to != release.version:
         return f"The device is locked to {locked_to} by {device.version_lock_owner}."
     if release.roles and device.role not in release.roles:
@@ -103,8 +108,6 @@ def _switched_off(device: Device, release: Release, command: Command) -> str:
         return ""
     if not device.update_enabled:
         return "Updates of the device are switched off."
-    if device.maintenance_mode:
-        return "The device is in maintenance."
     if DeviceState.objects.filter(device=device, version=release.version).exists():
         return "The device runs that version."
     return ""

@@ -9,8 +9,8 @@ from audit.services import Actor
 from common import limits
 from devices.models import DeviceEvent
 from devices.services.events import event_add
-from devices.services.recovery import recovery_failure_count
 from releases.models import DeviceUpdate
+from releases.services.recovery import recovery_failure_count
 from releases.services.update_rows import in_words
 
 Status = DeviceUpdate.Status

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
 from devices.models import Device, DeviceRecovery, DeviceState
 from releases.models import (
@@ -21,6 +21,8 @@ from releases.services.manifests import reach_of
 from releases.services.openings import Opening
 
 MINUTE = timedelta(minutes=1)
+# How long a device that was given its update may take to come for it before its place is free.
+PLACE_KEPT = timedelta(minutes=15)
 # How an update ends that says something against the release on this device.
 BAD = [DeviceUpdate.Status.FAILED, DeviceUpdate.Status.ROLLED_BACK]
 
@@ -96,7 +98,7 @@ def facts_of(*, device: Device, release: Release, rollout: Rollout | None, now: 
         site=_site(device, rollout),
         begun=begun,
         begun_first=begun_first,
-        held=held_of(rollout) if rollout and rollout.concurrency is not None else None,
+        held=held_of(rollout, now) if rollout and rollout.concurrency is not None else None,
     )
 
 
@@ -127,9 +129,8 @@ def _site(device: Device, rollout: Rollout | None) -> Opening:
 def _begun(rollout: Rollout | None, now: datetime) -> tuple[int | None, datetime | None]:
     if rollout is None or rollout.rate_per_minute is None:
         return None, None
-    rows = begun_lately(rollout, now).order_by("scheduled_at")
-    moments = list(rows.values_list("scheduled_at", flat=True)[: rollout.rate_per_minute])
-    return len(moments), moments[0] if moments else None
+    told = begun_lately(rollout, now).aggregate(count=Count("pk"), first=Min("scheduled_at"))
+    return told["count"], told["first"]
 
 
 def begun_lately(rollout: Rollout, now: datetime) -> QuerySet[DeviceUpdate]:
@@ -139,12 +140,12 @@ def begun_lately(rollout: Rollout, now: datetime) -> QuerySet[DeviceUpdate]:
     )
 
 
-def held_of(rollout: Rollout) -> int:
-    """Count the updates that hold a place: in flight, or waiting for a device that is there.
+def held_of(rollout: Rollout, now: datetime) -> int:
+    """Count the updates that hold a place: in flight, or given to a device that may still come.
 
-    A device that is away holds none: otherwise a few of them would stop a rollout.
+    A device that has not come for it in time holds none, so that a few that are away do not stop a
+    rollout; the offer asks again whether there is a place.
     """
     mine = DeviceUpdate.objects.filter(rollout=rollout, kind=DeviceUpdate.Kind.ROLLOUT)
-    waiting = mine.filter(status=DeviceUpdate.Status.SCHEDULED)
-    there = waiting.exclude(device__state__health=Device.Health.OFFLINE)
-    return mine.in_flight().count() + there.count()
+    waiting = mine.filter(status=DeviceUpdate.Status.SCHEDULED, scheduled_at__gt=now - PLACE_KEPT)
+    return mine.in_flight().count() + waiting.count()

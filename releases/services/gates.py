@@ -238,6 +238,18 @@ def _concurrency(facts: Facts) -> Gate:
     return Gate("concurrency", passed, f"{facts.held} in flight", f"fewer than {most}")
 
 
+def _place(facts: Facts) -> Gate:
+    """The same at the moment of the offer: what is in flight then, without those that wait."""
+    most = facts.rollout.concurrency if facts.rollout else None
+    if most is None:
+        return Gate("concurrency", passed=True, seen="no bound", wanted="no bound")
+    others = DeviceUpdate.objects.in_flight().filter(
+        rollout=facts.rollout, kind=DeviceUpdate.Kind.ROLLOUT
+    )
+    count = others.exclude(device=facts.device).count()
+    return Gate("concurrency", count < most, f"{count} in flight", f"fewer than {most}")
+
+
 def _on(value: bool) -> str:  # noqa: FBT001 - the value is what it tells
     return "on" if value else "off"
 
@@ -251,9 +263,10 @@ GATES: list[Callable[[Facts], Gate]] = [
     *(_quarantine, _maintenance, _update_enabled, _version_lock, _running, _tried, _other_update),
     *(_stage, _percentage, _calendar, _window, _blackout, _rate, _concurrency),
 ]
-# What can close between scheduling and the device's question. Its place is kept meanwhile.
+# What can close between scheduling and the device's question. Its place is kept meanwhile, and an
+# update whose bundle is gone is taken back by the offer itself.
 _REASKED = [
-    *(_release, _artifact, _trust, _rollout, _lifecycle, _safe_mode, _quarantine, _maintenance),
-    *(_update_enabled, _version_lock, _calendar, _window, _blackout),
+    *(_release, _trust, _rollout, _lifecycle, _safe_mode, _quarantine, _maintenance),
+    *(_update_enabled, _version_lock, _calendar, _window, _blackout, _place),
 ]
-_REASKED_SINGLE = [_artifact, _trust, _maintenance]
+_REASKED_SINGLE = [_trust, _maintenance]

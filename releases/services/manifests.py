@@ -6,6 +6,8 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 
 from audit.services import Actor, record
@@ -30,6 +32,7 @@ REACHES = (STAGED, GENERAL)
 ROLE_IN_PATH = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
+@transaction.atomic
 def manifests_publish(*, release: Release, actor: Actor | None, now: datetime) -> None:
     """Write and sign the manifests of a release that is being published, in its transaction.
 
@@ -73,17 +76,19 @@ def _write(release: Release, artifact: Artifact, *, now: datetime) -> None:
     )
 
 
+@transaction.atomic
 def manifests_withdraw(*, release: Release, actor: Actor | None, now: datetime) -> None:
     """Take a release's manifests out of the signed metadata: no device accepts them any more.
 
     Out of `general` they are when its keys have signed again; the portal offers the release to
-    nobody meanwhile.
+    nobody meanwhile. Never refused: a portal that cannot sign can still stop offering.
     """
     repository_lock(release.organization)
     listed = TrustTarget.objects.filter(release=release, withdrawn_at__isnull=True)
     if not listed.update(withdrawn_at=now):
         return
-    _list_anew(in_force(release.organization), actor=actor, now=now)
+    if settings.SIGNING_KEY:
+        _list_anew(in_force(release.organization), actor=actor, now=now)
     record(
         actor=actor,
         organization=release.organization,

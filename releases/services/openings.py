@@ -57,12 +57,19 @@ class Opening:
         )
 
     @classmethod
-    def of_rollout(cls, rollout: Rollout) -> Self:
+    def of_plan(
+        cls, window: Mapping[str, Any] | None, blackouts: Iterable[Mapping[str, Any]]
+    ) -> Self:
         """Return the opening times of a plan itself, its devices' sites aside."""
         return cls(
-            windows=[Window.stored(rollout.window)] if rollout.window else [],
-            blackouts=[Blackout.stored(one) for one in rollout.blackouts],
+            windows=[Window.stored(window)] if window else [],
+            blackouts=[Blackout.stored(one) for one in blackouts],
         )
+
+    @classmethod
+    def of_rollout(cls, rollout: Rollout) -> Self:
+        """Return the opening times of a rollout itself."""
+        return cls.of_plan(rollout.window, rollout.blackouts)
 
     def is_open(self, moment: datetime) -> bool:
         """Say whether updates may begin at the moment."""

@@ -6,22 +6,17 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from commands.services.batch_windows import Window
 from common import limits
 from devices.models import Device
 from releases.errors import RolloutRefused
 from releases.models import DeviceUpdate, Rollout, RolloutStage
+from releases.services.guardrails import ALPHA, DEFAULT_RULES, OBSERVE_MINUTES
 from releases.services.openings import Blackout, Opening
 
 SEGMENTS = list(Device.Segment.values)
 FAILURES = ["all", *DeviceUpdate.FailureClass.values]
 _USUAL_STAGE = {"percentage": 100, "soak_minutes": 60, "soak_after_percent": 80}
-# docs/decisions/0009: what a rollout gets that names no rules.
-_USUAL_RULES: list[dict[str, Any]] = [
-    {"failure": "all", "threshold_percent": 20, "min_completed": 5},
-    {"failure": "false_success", "threshold_percent": 1, "min_completed": 1},
-]
-_USUAL_REGRESSION = {"enabled": True, "alpha": 0.001, "observe_minutes": 30}
+_USUAL_REGRESSION = {"enabled": True, "alpha": ALPHA, "observe_minutes": OBSERVE_MINUTES}
 
 
 def _stages() -> list[dict[str, Any]]:
@@ -44,7 +39,7 @@ class Plan:
     use_calendars: bool = True
     window: dict[str, Any] | None = None
     blackouts: list[dict[str, Any]] = field(default_factory=list)
-    failure_rules: list[dict[str, Any]] = field(default_factory=lambda: list(_USUAL_RULES))
+    failure_rules: list[dict[str, Any]] = field(default_factory=lambda: list(DEFAULT_RULES))
     regression: dict[str, Any] = field(default_factory=lambda: dict(_USUAL_REGRESSION))
     on_halt: str = Rollout.OnHalt.HALT
     verify_minutes: int = 5
@@ -75,10 +70,7 @@ class Plan:
                 errors={"verify_timeout_minutes": [f"At least {self.verify_minutes}."]},
             )
         blackouts_check(self.blackouts)
-        opening = Opening(
-            windows=[Window.stored(self.window)] if self.window else [],
-            blackouts=[Blackout.stored(one) for one in self.blackouts],
-        )
+        opening = Opening.of_plan(self.window, self.blackouts)
         if opening.opens_at(now) is None:
             raise RolloutRefused(
                 "The blackouts leave nothing of the window.",

@@ -17,7 +17,7 @@ from devices.services import recovery as facts
 from releases.kinds import SAFE_MODE
 from releases.models import DeviceUpdate
 from releases.services.sweeping import RECOVERY, Sweep
-from releases.services.waiting import waiting_cancel
+from releases.services.waiting import updates_take_back
 
 # Devices a round of the sweep settles at the most.
 ROWS = 500
@@ -36,7 +36,7 @@ def recovery_enter(
     """
     if not facts.safe_mode_enter(device=device, reason=reason, source=source, actor=actor, now=now):
         return False
-    waiting_cancel(device=device, reason="The device went into safe mode.", now=now)
+    updates_take_back(device=device, reason="The device went into safe mode.", now=now)
     _tell(device, enter=True, reason=reason, by=source, actor=actor, now=now)
     return True
 
@@ -54,7 +54,7 @@ def quarantine_begin(
 ) -> None:
     """Keep updates away until a moment, those that wait for the device too."""
     facts.device_quarantine(device=device, until=until, reason=reason, actor=actor, now=now)
-    waiting_cancel(device=device, reason="The device went into quarantine.", now=now)
+    updates_take_back(device=device, reason="The device went into quarantine.", now=now)
 
 
 @transaction.atomic
@@ -67,7 +67,7 @@ def recovery_failure_count(*, device: Device, reason: str, now: datetime) -> boo
     before = facts.recovery_lock(device).safe_mode_since
     if not facts.recovery_failure_count(device=device, reason=reason, now=now):
         return False
-    waiting_cancel(device=device, reason="The device was put aside.", now=now)
+    updates_take_back(device=device, reason="The device was put aside.", now=now)
     if before is None:
         _tell(device, enter=True, reason=reason, by="automatic", actor=None, now=now)
     return True
@@ -112,7 +112,7 @@ def recoveries_settle(*, now: datetime) -> dict[str, int]:
         done["let_out"] += recovery_update_ended(update=update, now=now)
     for recovery in _untold():
         device = recovery.device
-        waiting_cancel(device=device, reason="The device is in safe mode.", now=now)
+        updates_take_back(device=device, reason="The device is in safe mode.", now=now)
         done["told"] += _tell(
             device, enter=True, reason=recovery.reason, by=recovery.source, actor=None, now=now
         )

@@ -12,7 +12,7 @@ from devices.models import Device, DeviceRecovery, DeviceState
 from devices.services.recovery import device_quarantine_end, recovery_lock
 from releases.errors import RecoveryRefused, UpdateConflict
 from releases.models import Artifact, DeviceUpdate, Release
-from releases.services.waiting import open_update, waiting_cancel
+from releases.services.waiting import open_update, updates_take_back
 
 _WENT_WRONG = [DeviceUpdate.Status.FAILED, DeviceUpdate.Status.ROLLED_BACK]
 
@@ -33,7 +33,7 @@ def recovery_redeploy(
     _check_device(device, recovery, release=release, now=now)
     if not force_reason:
         _check_diagnostics(device, recovery)
-    waiting_cancel(device=device, reason=f"{release.version} is deployed again.", now=now)
+    updates_take_back(device=device, reason=f"{release.version} is deployed again.", now=now)
     _check_idle(device)
     was_quarantined = device.lifecycle == Device.Lifecycle.QUARANTINED
     if was_quarantined:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -150,7 +151,7 @@ def files_forget(artifacts: Iterable[Artifact]) -> None:
     """Remove the files of bundles once the transaction has ended well."""
     for artifact in artifacts:
         kept, staged = str(artifact.file.name or ""), artifact.staged
-        transaction.on_commit(lambda kept=kept, staged=staged: _remove(kept, staged))
+        transaction.on_commit(partial(_remove, kept, staged))
 
 
 def _remove(kept: str, staged: str) -> None:

@@ -124,7 +124,7 @@ def rollout_start(
     # One held before its devices were counted has not asked whether they are enough for its rules.
     if rollout.drill is None or rollout.drill.get("devices") != rollout.total:
         rollout = rollout_drill(rollout=rollout, actor=principal, now=now)
-    most = principal.acting_organization().rollout_approval_above
+    most = rollout.organization.rollout_approval_above
     needed = most is not None and rollout.total > most
     if needed:
         _move(rollout, [Status.DRAFT], Status.AWAITING_APPROVAL, approval_needed=True)
@@ -186,7 +186,8 @@ def rollout_resume(
     halted = rollout.status == Status.HALTED
     if is_rolling_back(rollout):
         raise RolloutConflict(
-            f"“{rollout.name}” is on its way back. Wait until it has ended, then plan anew."
+            f"“{rollout.name}” is being rolled back: plan a new rollout once it is.",
+            rollout_status=rollout.status,
         )
     if halted and not reason.strip():
         raise RolloutRefused(

@@ -15,6 +15,7 @@ from common import limits
 from releases.errors import LinkRefused
 from releases.models import Artifact, Release
 from releases.selectors import of_role
+from releases.storages import artifact_storage, is_local
 
 PREFIX = "/api/v1"
 # GET and HEAD are one class: what the second says, the first says too.
@@ -40,7 +41,13 @@ class Signed:
 
 
 def bundle_link(*, artifact: Artifact, now: datetime) -> Link:
-    """Return a link to the bundle for whoever holds it, for GET and HEAD only."""
+    """Return a link to the bundle for whoever holds it, for GET and HEAD only.
+
+    Where settings say so it leads to the store itself and carries the store's own signature.
+    """
+    if settings.ARTIFACT_PRESIGNED and not is_local():
+        url = artifact_storage().url(str(artifact.file.name))
+        return Link(url=url, expires_in_s=limits.ARTIFACT_LINK_S)
     ends = int((now + timedelta(seconds=limits.ARTIFACT_LINK_S)).timestamp())
     path = bundle_path(role=artifact.role_name, release=str(artifact.release_id))
     key_id, key = next(_keys())

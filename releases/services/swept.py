@@ -10,9 +10,9 @@ from audit import services as audit
 from common import limits
 from common.ids import uuid7
 from devices.models import Device, DeviceEvent, DeviceRecovery
-from devices.services.recovery import recovery_failure_count, recovery_failure_reset
 from releases.models import DeviceUpdate, RolloutEvent
 from releases.services.ends import COUNTED
+from releases.services.recovery import recovery_failure_count, recovery_failure_reset
 
 _NAMED = 50
 _Severity = DeviceEvent.Severity

@@ -33,6 +33,7 @@ BUCKET_SQL = """
    FROM sha256(convert_to(%(salt)s::text || ':' || d.device_id, 'UTF8')) h)
 """
 
+_PATIENCE = "SET LOCAL statement_timeout = '60s'"
 _FREEZE = """
 INSERT INTO releases_rollouttarget
        (organization_id, rollout_id, device_id, segment, bucket, left_out, added_at)
@@ -148,6 +149,9 @@ def targets_add(*, rollout: Rollout, chosen: Chosen, now: datetime) -> int:
 
     Raises SelectionRefused when there are more than a rollout can hold.
     """
+    # A hundred thousand rows take longer than a request's statements may. Their keys are checked
+    # here and not at the end, when others wait for the log.
+    execute(_PATIENCE)
     added = execute(
         _FREEZE.format(chosen=chosen.statement),
         {
@@ -158,7 +162,9 @@ def targets_add(*, rollout: Rollout, chosen: Chosen, now: datetime) -> int:
             "now": now,
         },
     )
-    if added:
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    execute("SET CONSTRAINTS ALL DEFERRED")
+    if added or not rollout.total:
         rollout.total = RolloutTarget.objects.filter(rollout=rollout).count()
         rollout.save(update_fields=["total"])
     if rollout.total > limits.ROLLOUT_DEVICES:

@@ -1,16 +1,23 @@
-"""Whose keys count: the first ceremony, rotation, loss, and new expiries. All of it needs signing."""
+"""Whose keys count: first ceremony, rotation, loss, new expiries. All of it needs signing."""
 
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from tuf.api.metadata import Key, Metadata
 
 from accounts.models import Organization
 from audit.services import Actor, record
 from releases.errors import KeyRefused, TrustConflict
 from releases.services.trust_drafts import draft_put, drafts_of, drafts_publish
-from releases.services.trust_repository import InForce, in_force, next_of, repository_lock
+from releases.services.trust_repository import (
+    InForce,
+    in_force,
+    next_of,
+    online_key_check,
+    repository_lock,
+)
 from releases.trust.ceremony import named
 from releases.trust.roles import (
     GENERAL,
@@ -23,6 +30,7 @@ from releases.trust.roles import (
 )
 
 
+@transaction.atomic
 def trust_init(
     *, organization: Organization, root: Keys, general: Keys, actor: Actor | None, now: datetime
 ) -> tuple[str, ...]:
@@ -38,6 +46,8 @@ def trust_init(
             "There was a key ceremony already. Change keys with manage.py keys rotate"
             f" {organization.slug}."
         )
+    if repository.exists:
+        online_key_check(repository)
     for keys in (root, general):
         _refuse_portals(repository, keys)
     _draft(repository, root=root, general=general, actor=actor, now=now)
@@ -51,6 +61,7 @@ def trust_init(
     return tuple(drafts_of(organization))
 
 
+@transaction.atomic
 def trust_rotate(
     *,
     organization: Organization,
@@ -85,6 +96,7 @@ def trust_rotate(
     return tuple(drafts_of(organization))
 
 
+@transaction.atomic
 def trust_revoke(
     *,
     organization: Organization,
@@ -136,6 +148,7 @@ def trust_revoke(
 MIN_KEY_ID = 8
 
 
+@transaction.atomic
 def trust_renew(
     *, organization: Organization, role: str, actor: Actor | None, now: datetime
 ) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import combinations
 from typing import Any
 
+from django.db import transaction
 from tuf.api.metadata import Key, Metadata, Root
 
 from accounts.models import Organization
@@ -126,6 +127,7 @@ class Imported:
     published: tuple[str, ...]
 
 
+@transaction.atomic
 def signatures_add(
     *,
     organization: Organization,

@@ -5,12 +5,12 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from accounts.models import Organization
 from common import limits
-from common.db import only_one_runs
+from common.errors import DomainError
 from releases.models import TrustMetadata
 from releases.services.trust_repository import (
     InForce,
@@ -48,14 +48,15 @@ def trust_refresh(*, now: datetime) -> int:
     """
     if not settings.SIGNING_KEY:
         return 0
-    with transaction.atomic():
-        if not only_one_runs("trust_refresh"):
-            return 0
-        due = _due(now)
-        for organization in Organization.objects.filter(pk__in=due).order_by("pk"):
+    due = Organization.objects.filter(pk__in=_due(now)).order_by("pk")
+    for organization in due:
+        try:
+            # Its own transaction: whoever publishes waits for this repository only.
             with transaction.atomic():
                 _refresh(organization, now=now)
-        _superseded_drop(now)
+        except (DomainError, DatabaseError, ValueError):
+            log.exception("trust_refresh_failed", organization=organization.slug)
+    _superseded_drop(now)
     return len(due)
 
 
@@ -92,7 +93,7 @@ def _is_old(repository: InForce, role: str, now: datetime) -> bool:
 
 
 def _superseded_drop(now: datetime) -> None:
-    """Delete what expired long ago. Roots stay: a device that was away walks through all of them."""
+    """Delete what expired long ago. Roots stay: a device that was away walks through all."""
     gone = TrustMetadata.objects.exclude(role=ROOT).filter(expires_at__lt=now - SUPERSEDED)
     newest = TrustMetadata.objects.order_by("organization", "role", "-version").distinct(
         "organization", "role"

@@ -17,7 +17,6 @@ from releases.models import TrustDraft, TrustMetadata, TrustTarget
 from releases.trust.online import online_signer
 from releases.trust.roles import (
     GENERAL,
-    OFFLINE,
     ROOT,
     SNAPSHOT,
     STAGED,
@@ -79,7 +78,8 @@ class InForce:
 
     @property
     def is_online_only(self) -> bool:
-        return self.is_portals(ROOT)
+        """Say whether one key of the portal, of now or of before, signs every role."""
+        return self.keys(ROOT).ids == self.keys(TIMESTAMP).ids
 
 
 def in_force(organization: Organization) -> InForce:
@@ -136,9 +136,19 @@ def online_key_check(repository: InForce) -> None:
     """Raise TrustConflict when devices would not believe what the portal signs now."""
     if repository.is_portals(TIMESTAMP) and repository.is_portals(STAGED):
         return
+    raise TrustConflict(changed_key_advice(repository))
+
+
+def changed_key_advice(repository: InForce) -> str:
+    """Return what to do after SIGNING_KEY was changed."""
     slug = repository.organization.slug
-    raise TrustConflict(
-        "SIGNING_KEY was changed, and the root in force names the key of before. Run"
+    if repository.is_online_only:
+        return (
+            "SIGNING_KEY was changed, and devices believe the former one only. Set that again,"
+            f" hold the key ceremony (manage.py keys init {slug}), then change it."
+        )
+    return (
+        "SIGNING_KEY was changed: devices do not believe what the portal signs now. Run"
         f" manage.py keys rotate {slug} --online, have it signed, then try again."
     )
 

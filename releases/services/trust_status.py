@@ -10,7 +10,7 @@ from common import limits
 from releases.errors import TrustConflict
 from releases.models import TrustDraft
 from releases.services.trust_drafts import drafts_of, waiting_for
-from releases.services.trust_repository import InForce, in_force
+from releases.services.trust_repository import InForce, changed_key_advice, in_force
 from releases.trust.roles import (
     GENERAL,
     HOLDER,
@@ -147,15 +147,12 @@ def _warnings(
     if repository.exists and not (
         repository.is_portals(TIMESTAMP) and repository.is_portals(STAGED)
     ):
-        found.append(
-            "SIGNING_KEY was changed: devices do not believe what the portal signs now. Run"
-            f" manage.py keys rotate {slug} --online and have it signed."
-        )
+        found.append(changed_key_advice(repository))
     if drafts:
         found.append(f"Signatures are missing for {', '.join(sorted(drafts))}.")
     found += [
         f"{one.role} {'expired' if one.is_expired else 'expires'} on"
-        f" {one.expires_at:%Y-%m-%d}. Run manage.py keys renew {slug} {one.role} and have it signed."
+        f" {one.expires_at:%Y-%m-%d}. Run manage.py keys renew {slug} {one.role}, have it signed."
         for one in roles
         if one.nears_expiry and one.role not in drafts and _is_offline(repository, one.role)
     ]

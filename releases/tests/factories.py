@@ -1,6 +1,7 @@
 """Releases, bundles, rollouts and updates for tests."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import factory
@@ -9,7 +10,18 @@ from factory.django import DjangoModelFactory
 from accounts.tests.factories import OrganizationFactory
 from common import clock
 from devices.tests.factories import DeviceFactory
-from releases.models import Artifact, DeviceUpdate, Release, Rollout, RolloutStage, RolloutTarget
+from releases.models import (
+    Artifact,
+    DeviceUpdate,
+    Release,
+    Rollout,
+    RolloutStage,
+    RolloutTarget,
+    TrustMetadata,
+    TrustTarget,
+)
+from releases.trust.paths import manifest_path
+from releases.trust.roles import GENERAL, ROOT, STAGED, TARGETS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -47,6 +59,45 @@ def published(release: Release, *, counter: int = 1) -> Release:
         state="published", published_at=now, counter=counter, published_by="a test"
     )
     release.refresh_from_db()
+    return release
+
+
+def vouched(release: Release) -> Release:
+    """Let the organisation's signatures cover a release for all segments, past all ceremonies."""
+    now = clock.now()
+    organization = release.organization
+    for role in (ROOT, TARGETS, STAGED, GENERAL):
+        TrustMetadata.objects.get_or_create(
+            organization=organization,
+            role=role,
+            defaults={
+                "version": 1,
+                "content": b"{}",
+                "expires_at": now + timedelta(days=365),
+                "created_at": now,
+            },
+        )
+    return listed(release)
+
+
+def listed(release: Release) -> Release:
+    """Let signed metadata list the manifests of a release."""
+    now = clock.now()
+    for artifact in release.artifacts.all():
+        for trust in (STAGED, GENERAL):
+            path = manifest_path(trust=trust, role=artifact.role, version=release.version)
+            TrustTarget.objects.update_or_create(
+                organization=release.organization,
+                path=path,
+                defaults={
+                    "release": release,
+                    "artifact": artifact,
+                    "sha256": "0" * 64,
+                    "content": b"{}",
+                    "created_at": now,
+                    "signed_at": now,
+                },
+            )
     return release
 
 

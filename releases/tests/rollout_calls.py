@@ -11,7 +11,7 @@ from common import clock
 from devices.models import Device, DeviceState
 from devices.tests.factories import DeviceFactory
 from releases.models import DeviceUpdate, Release, RolloutStage
-from releases.tests.factories import ArtifactFactory, ReleaseFactory, published
+from releases.tests.factories import ArtifactFactory, ReleaseFactory, published, vouched
 
 URL = "/api/v1/rollouts"
 
@@ -21,7 +21,7 @@ def ready_release(organization: Organization, **fields: Any) -> Release:
     counter = Release.objects.filter(organization=organization).count() + 1
     release = ReleaseFactory(organization=organization, **fields)
     ArtifactFactory(release=release)
-    return published(release, counter=counter)
+    return vouched(published(release, counter=counter))
 
 
 def fleet(organization: Organization, count: int, segment: str, **fields: Any) -> list[Device]:

@@ -12,7 +12,7 @@ from common import clock
 from devices.models import Device, DeviceState
 from releases.models import DeviceUpdate, Release
 from releases.services.command_updates import refusal_of, update_for_command
-from releases.tests.factories import ArtifactFactory, ReleaseFactory, published, update_of
+from releases.tests.factories import ArtifactFactory, ReleaseFactory, published, update_of, vouched
 
 PATH = "/api/v1/devices/studio-1/commands"
 
@@ -76,6 +76,23 @@ def test_the_update_is_made_when_the_device_asks_for_it_and_once_per_attempt(
     assert asked(device) is not None
 
 
+def test_the_device_that_holds_the_order_is_offered_the_update(
+    operator_api: APIClient, device_api: APIClient, device: Device, release: Release
+):
+    path = "/api/v1/devices/studio-1/update?version=2.0.0"
+    vouched(release)
+    order(operator_api)
+    assert device_api.get(path).status_code == 204
+    deliver(Command.objects.get())
+
+    answer = device_api.get(path)
+    again = device_api.get(path)
+
+    assert (answer.status_code, answer.json()["kind"]) == (200, "command")
+    assert answer.json()["version"] == "2.0.0"
+    assert again.json()["update_id"] == answer.json()["update_id"]
+
+
 def test_an_open_update_goes_first(operator_api: APIClient, device: Device, release: Release):
     held(operator_api)
     update_of(device, release, status="offered")
@@ -83,8 +100,8 @@ def test_an_open_update_goes_first(operator_api: APIClient, device: Device, rele
     assert asked(device) is None
 
 
-@pytest.mark.parametrize("fields", [{"update_enabled": False}, {"maintenance_mode": True}, {}])
-def test_force_goes_past_what_people_switched_and_the_same_version(
+@pytest.mark.parametrize("fields", [{"update_enabled": False}, {}])
+def test_force_goes_past_updates_switched_off_and_the_same_version(
     operator_api: APIClient, device: Device, release: Release, fields: dict[str, Any]
 ):
     Device.objects.update(**fields) if fields else DeviceState.objects.update(version="2.0.0")
@@ -102,6 +119,7 @@ def test_force_goes_past_what_people_switched_and_the_same_version(
     ("fields", "says"),
     [
         ({"safe_mode": True}, "safe mode"),
+        ({"maintenance_mode": True}, "maintenance"),
         ({"lifecycle": "quarantined"}, "quarantined"),
         ({"version_lock": "1.0.0"}, "locked to 1.0.0"),
         ({"role": "wall"}, "for kiosk"),

@@ -1,16 +1,21 @@
 """Bundles as they are fetched: whole, in ranges, by link, and by nobody else."""
 
 import hashlib
+import io
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.test import override_settings
+from asgiref.sync import async_to_sync
+from django.db import connection
+from django.test import AsyncRequestFactory, Client, override_settings
 from rest_framework.test import APIClient
 
 from accounts.models import Organization
+from accounts.tests.factories import api_key
 from common import clock, limits
+from common.streaming import streamed_bytes
 from devices.models import Device
 from devices.tests.factories import DeviceFactory, token_of
 from releases.models import Artifact, Release
@@ -285,3 +290,27 @@ def test_a_bundle_that_was_cleaned_away_is_not_found(viewer_api: APIClient, arti
 
     assert viewer_api.get(PATH).status_code == 404
     assert limits.ARTIFACT_LINK_S <= 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_and_no_connection_is_held_while_a_bundle_is_read(
+    release: Release, organization: Organization
+):
+    _, secret = api_key(organization, "viewer")
+    client = Client(headers={"X-API-Key": secret})
+
+    response = client.get(PATH)
+
+    assert connection.connection is None
+    assert b"".join(response.streaming_content) == CONTENT  # type: ignore[attr-defined]
+    assert connection.connection is None
+
+
+def test_behind_an_event_loop_a_bundle_is_never_collected_whole():
+    async def collected(response: Any) -> bytes:
+        return b"".join([piece async for piece in response])
+
+    answer = streamed_bytes(AsyncRequestFactory().get("/"), io.BytesIO(CONTENT), length=4)
+
+    assert answer.is_async
+    assert async_to_sync(collected)(answer) == CONTENT[:4]

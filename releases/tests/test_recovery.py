@@ -81,7 +81,7 @@ def test_an_operator_puts_a_device_into_safe_mode_and_it_is_told_once(
     assert orders(device) == [(True, "queued")]
     update.refresh_from_db()
     device.refresh_from_db()
-    assert (update.status, device.safe_mode, device.target_version) == ("cancelled", True, "")
+    assert (update.status, device.safe_mode, device.target_version) == ("cancelled", True, "0.9.0")
     assert AuditEntry.objects.filter(action="recovery.enter").count() == 1
     assert DeviceEvent.objects.filter(device=device, kind="recovery").count() == 1
 

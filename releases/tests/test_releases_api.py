@@ -59,7 +59,8 @@ def test_a_release_goes_from_draft_to_published_to_withdrawn(admin_api: APIClien
     assert len(artifact.files) == 4
     assert artifact.compose_path == "compose.yml"
     actions = ["release.create", "artifact.store", "release.validate", "release.publish"]
-    logged = AuditEntry.objects.order_by("seq").values_list("action", flat=True)
+    own = AuditEntry.objects.exclude(action__startswith="trust.").order_by("seq")
+    logged = own.values_list("action", flat=True)
     assert list(logged) == [*actions, "release.withdraw"]
 
 

@@ -14,6 +14,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from audit.models import AuditEntry
 from common import clock
+from releases import tasks
 from releases.errors import KeyRefused, SignatureRefused, TrustConflict
 from releases.models import TrustDraft, TrustMetadata, TrustTarget
 from releases.services.manifests import manifests_withdraw, reach_of, reaches_of
@@ -91,7 +92,7 @@ def test_a_first_publish_makes_a_repository_a_tuf_client_follows(organization, t
 
 @override_settings(TRUST_OFFLINE_ROOT=True)
 def test_where_an_offline_root_is_wanted_nothing_is_published_without_a_ceremony(organization):
-    with pytest.raises(TrustConflict, match="manage.py keys init acme"):
+    with pytest.raises(TrustConflict, match=r"manage\.py keys init acme"):
         release_of(organization, "1.0.0")
 
     assert not TrustMetadata.objects.exists()
@@ -146,7 +147,7 @@ def test_a_release_published_while_a_first_ceremony_waits_is_refused_with_the_wa
 ):
     begun(organization)
 
-    with pytest.raises(TrustConflict, match="manage.py keys status acme"):
+    with pytest.raises(TrustConflict, match=r"manage\.py keys status acme"):
         release_of(organization, "1.0.0")
 
 
@@ -214,6 +215,15 @@ def test_a_withdrawn_release_is_out_of_staged_at_once_and_of_general_when_signed
     assert seen(organization, tmp_path, "general/any/1.0.0/manifest.json") is None
 
 
+def test_a_portal_without_its_key_can_still_withdraw(organization):
+    release = release_of(organization, "1.0.0")
+
+    with override_settings(SIGNING_KEY=""):
+        manifests_withdraw(release=release, actor=None, now=clock.now())
+
+    assert reach_of(release) == frozenset()
+
+
 def test_new_custodians_are_believed_by_devices_that_pinned_the_old_root(organization, tmp_path):
     held(organization)
     release_of(organization, "1.0.0")
@@ -231,8 +241,8 @@ def test_new_custodians_are_believed_by_devices_that_pinned_the_old_root(organiz
 
     assert set(told.published) == {"root", "targets"}
     assert seen(organization, tmp_path, "staged/any/1.0.0/manifest.json", root=pinned)
+    trust_renew(organization=organization, role="root", actor=None, now=clock.now())
     with pytest.raises(SignatureRefused):
-        trust_renew(organization=organization, role="root", actor=None, now=clock.now())
         sign(organization, "root", "ada")
 
 
@@ -313,6 +323,17 @@ def test_a_changed_signing_key_signs_nothing_until_the_root_names_it(organizatio
         assert seen(organization, tmp_path, "staged/any/1.2.0/manifest.json", root=pinned)
 
 
+def test_the_portals_key_alone_is_not_changed_before_the_ceremony(organization):
+    release_of(organization, "1.0.0")
+
+    with override_settings(SIGNING_KEY="6b" * 32):
+        with pytest.raises(TrustConflict, match="Set that again"):
+            release_of(organization, "1.1.0", counter=2)
+        with pytest.raises(TrustConflict, match="Set that again"):
+            begun(organization)
+        assert trust_status(organization=organization, now=clock.now()).mode == "online"
+
+
 def test_a_ceremony_is_not_held_twice_and_not_with_the_portals_key(organization):
     held(organization)
     with pytest.raises(TrustConflict, match="keys rotate"):
@@ -354,6 +375,23 @@ def test_the_sweep_signs_again_before_anything_of_the_portal_expires(organizatio
     assert after.version == before.version + 1
     assert after.expires > before.expires
     assert content(organization, "snapshot").signed.version == before.snapshot_meta.version
+
+
+def test_the_task_leaves_alone_what_is_young(organization):
+    release_of(organization, "1.0.0")
+    before = set(TrustMetadata.objects.values_list("role", "version"))
+
+    tasks.trust_refresh()
+
+    assert set(TrustMetadata.objects.values_list("role", "version")) == before
+
+
+def test_the_reach_of_many_releases_takes_two_questions(organization, django_assert_num_queries):
+    releases = [release_of(organization, f"1.0.{n}", counter=n) for n in range(1, 4)]
+
+    with django_assert_num_queries(2):
+        assert set(reaches_of(releases).values()) == {frozenset(BOTH)}
+    assert reaches_of([]) == {}
 
 
 def test_the_sweep_tells_when_keepers_of_keys_have_to_sign(organization):

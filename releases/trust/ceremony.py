@@ -27,7 +27,7 @@ from releases.errors import KeyRefused, SignatureRefused
 from releases.trust.roles import HOLDER, keys_of, parsed
 
 PASSPHRASE_CHARS = 12
-PASSPHRASE_ENV = "FLEET_KEY_PASSPHRASE_FILE"
+PASSPHRASE_ENV = "FLEET_KEY_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
 SCHEME = "ed25519"
 
 

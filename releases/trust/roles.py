@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from tuf.api.exceptions import UnsignedMetadataError
+from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -190,5 +190,5 @@ def parsed(content: bytes) -> Metadata[Any]:
     """Return metadata the portal or its custodians made. Raises DomainError when it is none."""
     try:
         return Metadata.from_bytes(content)
-    except Exception as error:
+    except RepositoryError as error:
         raise DomainError(f"This is no signed metadata: {error}.") from None

@@ -35,4 +35,5 @@ RELEASES: list[Any] = [
         name="release-parts",
     ),
     path("artifacts/validate", artifacts.ArtifactValidate.as_view(), name="artifacts-validate"),
+    path("artifacts/retention", artifacts.ArtifactRetention.as_view(), name="artifacts-retention"),
 ]

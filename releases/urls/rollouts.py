@@ -3,10 +3,17 @@ from typing import Any
 from django.urls import path
 
 from releases import converters  # noqa: F401 - makes <version:…> known
-from releases.api import calendars, release_acts, rollout_acts, rollouts
+from releases.api import calendars, release_acts, rollout_acts, rollouts, simulations
 
 ROLLOUTS: list[Any] = [
     path("rollouts", rollouts.Rollouts.as_view(), name="rollouts"),
+    path("rollouts/preview", simulations.RolloutPreview.as_view(), name="rollouts-preview"),
+    path("rollouts/simulate", simulations.Simulate.as_view(), name="rollouts-simulate"),
+    path(
+        "rollouts/<uuid:pk>/simulation",
+        simulations.RolloutSimulation.as_view(),
+        name="rollout-simulation",
+    ),
     path("rollouts/<uuid:pk>", rollouts.RolloutView.as_view(), name="rollout"),
     path("rollouts/<uuid:pk>/targets", rollouts.RolloutTargets.as_view(), name="rollout-targets"),
     path("rollouts/<uuid:pk>/events", rollouts.RolloutEvents.as_view(), name="rollout-events"),

@@ -54,14 +54,20 @@ RELEASES: list[Operation] = [
         "release-publish",
         "POST",
         path={"version": "validated_version"},
-        entries=(Entry("release.publish", "release", "validated_release_id"),),
+        entries=(
+            Entry("trust.list", "release", "validated_release_id"),
+            Entry("release.publish", "release", "validated_release_id"),
+        ),
     ),
     Operation(
         "release-withdraw",
         "POST",
         path=READY,
         body=lambda _: {"reason": "it leaks"},
-        entries=(Entry("release.withdraw", "release", "release_id"),),
+        entries=(
+            Entry("trust.unlist", "release", "release_id"),
+            Entry("release.withdraw", "release", "release_id"),
+        ),
     ),
     get("release-bundle", path={**DRAFT, "role": "role"}),
     Operation(
@@ -93,6 +99,7 @@ RELEASES: list[Operation] = [
         content_type="application/gzip",
         unlogged="nothing is kept",
     ),
+    get("artifacts-retention", expect={"outsider": 403}),
     get("artifact-bundle", path=BUNDLE),
     get("artifact-checksums", path=BUNDLE),
     get("artifact-manifest", path=BUNDLE),

@@ -1,4 +1,4 @@
-"""The manifest of a release: read from signed bytes, held against what was offered and installed."""
+"""The manifest of a release: read from signed bytes, held against offer and installation."""
 
 from __future__ import annotations
 
@@ -106,10 +106,7 @@ def path_parts(target_path: str, trust: str) -> tuple[str, str, str]:
 def read_manifest(content: bytes, target_path: str) -> Manifest:
     """Return the manifest. Raises TrustError when it is none."""
     try:
-        record = json.loads(content)
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']!r}, known is {FORMAT}")
-        return _read(record, content, target_path)
+        return _read(json.loads(content), content, target_path)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrustError(
             f"The manifest {target_path} cannot be read: {str(error)[:200]}. A newer agent may be"
@@ -119,6 +116,8 @@ def read_manifest(content: bytes, target_path: str) -> Manifest:
 
 
 def _read(record: dict[str, Any], content: bytes, target_path: str) -> Manifest:
+    if record["format"] != FORMAT:
+        raise ValueError(f"format {record['format']!r}, known is {FORMAT}")
     bundle, compose, files = record["bundle"], record["compose"], record["files"]
     if not isinstance(files, list) or len(files) > MAX_FILES:
         raise ValueError("files is no list, or too long")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,9 @@ from fleet_agent.updates.trust_errors import (
     STORAGE,
     TrustError,
 )
+
+# It tells of every key that did not sign, though others did.
+logging.getLogger("tuf").setLevel(logging.WARNING)
 
 METADATA = "/trust/metadata/"
 TARGETS = "/trust/targets/"

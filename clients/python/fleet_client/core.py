@@ -56,16 +56,19 @@ class Core:
         body: Any = None,
         key: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
+        content: Optional[bytes] = None,
         sink: Optional[Sink] = None,
     ) -> Flow[Answer]:
         """Send as the caller, and again where that helps; return the answer of a success.
 
         A request that acts carries `key`, or one made here, and every repetition carries the same.
+        The body is JSON, or bytes when `content` is given.
         """
         sent: Dict[str, str] = {**self._common_headers(), **(headers or {})}
         if method in ACTING:
             sent["Idempotency-Key"] = key or str(uuid.uuid4())
-        content = None
+        if content is not None:
+            sent["Content-Type"] = "application/octet-stream"
         if body is not None:
             content = json.dumps(body, default=_wire_value).encode()
             sent["Content-Type"] = "application/json"
@@ -83,10 +86,11 @@ class Core:
         body: Any = None,
         key: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
+        content: Optional[bytes] = None,
     ) -> Flow[R]:
         """Ask, and return the answer as a record."""
         answer = yield from self.ask(
-            method, path, params=params, body=body, key=key, headers=headers
+            method, path, params=params, body=body, key=key, headers=headers, content=content
         )
         return record.read(json_of(answer))
 

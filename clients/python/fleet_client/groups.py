@@ -14,6 +14,7 @@ from fleet_client.endpoints.bundles import BundleEndpoints
 from fleet_client.endpoints.commands import CommandEndpoints
 from fleet_client.endpoints.devices import DeviceEndpoints
 from fleet_client.endpoints.library import ScriptEndpoints, TemplateEndpoints
+from fleet_client.endpoints.releases import ReleaseEndpoints
 
 
 class Service(ServiceEndpoints, BlockingGroup):
@@ -54,6 +55,14 @@ class Bundles(BundleEndpoints, BlockingGroup):
 
 class AsyncBundles(BundleEndpoints, AwaitingGroup):
     """Support bundles and what was found in them."""
+
+
+class Releases(ReleaseEndpoints, BlockingGroup):
+    """Releases, from the first draft to the withdrawal."""
+
+
+class AsyncReleases(ReleaseEndpoints, AwaitingGroup):
+    """Releases, from the first draft to the withdrawal."""
 
 
 class Scripts(ScriptEndpoints, BlockingGroup):

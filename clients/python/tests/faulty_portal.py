@@ -85,6 +85,11 @@ class FaultyPortal:
         return answer if isinstance(answer, Reply) else answer(request)
 
 
+def _read(sent: bytes, headers: Mapping[str, str]) -> Any:
+    is_raw = headers.get("content-type") == "application/octet-stream"
+    return sent if is_raw or not sent else json.loads(sent)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     portal: FaultyPortal
@@ -98,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             parts.path,
             parse_qs(parts.query, keep_blank_values=True),
             headers,
-            json.loads(sent) if sent else None,
+            _read(sent, headers),
         )
         reply = self.portal.reply_to(seen)
         if reply.cut_after == 0:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from tuf.api.metadata import Key
 
 from accounts.models import Organization
@@ -67,7 +66,8 @@ def _organization_verbs(verbs: Any) -> None:
     ):
         parser = _verb(verbs, name, text, run)
         parser.add_argument("organization", help="its slug")
-        _ARGUMENTS.get(name, lambda _: None)(parser)
+        if name in _ARGUMENTS:
+            _ARGUMENTS[name](parser)
 
 
 def _key_arguments(parser: ArgumentParser, *, is_needed: bool) -> None:
@@ -78,13 +78,29 @@ def _key_arguments(parser: ArgumentParser, *, is_needed: bool) -> None:
         parser.add_argument(f"--{role}-threshold", type=int, help="how many of them have to sign")
 
 
+def _init_arguments(parser: ArgumentParser) -> None:
+    _key_arguments(parser, is_needed=True)
+
+
+def _file_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=Path)
+
+
+def _role_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("role", choices=OFFLINE)
+
+
+def _export_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--to", type=Path, required=True, help="a folder")
+
+
 def _rotate_arguments(parser: ArgumentParser) -> None:
     _key_arguments(parser, is_needed=False)
     parser.add_argument("--online", action="store_true", help="name the key of SIGNING_KEY")
 
 
 def _payload_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("role", choices=OFFLINE)
+    _role_argument(parser)
     parser.add_argument("--out", type=Path, help="else <role>.json")
 
 
@@ -94,13 +110,13 @@ def _revoke_arguments(parser: ArgumentParser) -> None:
 
 
 _ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
-    "init": lambda parser: _key_arguments(parser, is_needed=True),
+    "init": _init_arguments,
     "payload": _payload_arguments,
-    "import": lambda parser: (parser.add_argument("file", type=Path), None)[1],
+    "import": _file_argument,
     "rotate": _rotate_arguments,
     "revoke": _revoke_arguments,
-    "renew": lambda parser: (parser.add_argument("role", choices=OFFLINE), None)[1],
-    "export": lambda parser: (parser.add_argument("--to", type=Path, required=True), None)[1],
+    "renew": _role_argument,
+    "export": _export_arguments,
 }
 
 
@@ -147,7 +163,6 @@ def _waits(organization: Organization, roles: Iterable[str]) -> list[str]:
     ] or ["Nothing waits for signatures: all of it is in force."]
 
 
-@transaction.atomic
 def _init(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     root, general = _keys(options, "root"), _keys(options, "general")
@@ -159,7 +174,6 @@ def _init(options: dict[str, Any]) -> Iterable[str]:
     return _waits(organization, roles)
 
 
-@transaction.atomic
 def _rotate(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     roles = ceremonies.trust_rotate(
@@ -173,7 +187,6 @@ def _rotate(options: dict[str, Any]) -> Iterable[str]:
     return _waits(organization, roles)
 
 
-@transaction.atomic
 def _revoke(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     successor = options["successor"]
@@ -187,7 +200,6 @@ def _revoke(options: dict[str, Any]) -> Iterable[str]:
     return _waits(organization, roles)
 
 
-@transaction.atomic
 def _renew(options: dict[str, Any]) -> Iterable[str]:
     organization = _organization(options)
     roles = ceremonies.trust_renew(
@@ -203,7 +215,6 @@ def _payload(options: dict[str, Any]) -> Iterable[str]:
     return [*ceremony.described(parsed(bytes(draft.content))), f"{path}: written. Sign it."]
 
 
-@transaction.atomic
 def _import(options: dict[str, Any]) -> Iterable[str]:
     content = options["file"].read_bytes()
     organization = _organization(options)

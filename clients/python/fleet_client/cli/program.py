@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Optional
 
 import click
 
-from fleet_client.cli import audits, batches, bundles, commands, devices, sign_in
+from fleet_client.cli import audits, batches, bundles, commands, devices, releases, sign_in
 from fleet_client.cli.context import FAILED, MISUSED, Program, leave
 from fleet_client.errors import FleetError
 from fleet_client.version import __version__
@@ -39,7 +39,14 @@ def fleet(
     context.call_on_close(context.obj.close)
 
 
-for part in (devices.devices, commands.commands, batches.batches, bundles.bundles, audits.audits):
+for part in (
+    devices.devices,
+    commands.commands,
+    batches.batches,
+    bundles.bundles,
+    releases.releases,
+    audits.audits,
+):
     fleet.add_command(part)
 for one in sign_in.signing.commands.values():
     fleet.add_command(one)

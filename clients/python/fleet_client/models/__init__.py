@@ -49,9 +49,11 @@ from fleet_client.models.devices import (
     MetricPoint,
     Metrics,
 )
+from fleet_client.models.releases import Artifact, Release, ReleaseFinding
 
 __all__ = [
     "ApiKey",
+    "Artifact",
     "AuditEntry",
     "Batch",
     "BatchPreview",
@@ -84,6 +86,8 @@ __all__ = [
     "PushBatchResult",
     "PushResult",
     "Reason",
+    "Release",
+    "ReleaseFinding",
     "Script",
     "ScriptVersion",
     "ServiceStatus",

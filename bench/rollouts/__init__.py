@@ -1,0 +1,1 @@
+"""What planning, advancing and explaining a rollout to many devices costs."""
