@@ -72,7 +72,9 @@ WITH fresh AS MATERIALIZED ({fresh}), spare AS MATERIALIZED ({spare}), wanted AS
 )
 SELECT w.id, w.organization_id, w.rollout_id, g.device_id,
        w.claimed_at + w.minutes * interval '1 minute'
-  FROM wanted w JOIN given g USING (rollout_id, role, health{site}, n)
+  FROM wanted w
+  JOIN (SELECT * FROM given WHERE n <= (SELECT max(n) FROM wanted)) g
+       USING (rollout_id, role, health{site}, n)
  ORDER BY w.id
 """
 
@@ -131,7 +133,7 @@ def pairs_match(*, now: datetime) -> int:
 
 def _match(site: str, *, now: datetime) -> int:
     statement = _PAIRS.format(fresh=_FRESH, spare=_SPARE, site=site)
-    found = fetch_all(statement, {"now": now, "rows": limits.UPDATE_SWEEP_ROWS})
+    found = fetch_all(statement, {"now": now, "rows": limits.PAIRS_PER_ROUND})
     HealthPair.objects.bulk_create(
         [
             HealthPair(
