@@ -278,3 +278,28 @@ def test_heartbeats_name_the_release_that_runs(make_device, make_source):
     assert (beat["version"], beat["commit"]) == ("2.0.0", new.manifest["commit"])
     assert beat["status"]["release_id"] == new.release_id
     assert beat["status"]["safe_mode"] is False
+
+
+def test_a_release_with_a_compose_file_is_started_and_judged_by_docker(
+    make_device, portal, programs, tmp_path
+):
+    device = make_device()
+    programs("docker", f'echo "$@" >> {tmp_path}/docker')
+    release = device.release(
+        "2.0.0",
+        hooks=dict.fromkeys(("validate", "stop", "start", "health", "safe-mode"), ""),
+        files={"compose.yml": b"services: {}\n"},
+    )
+
+    update_id = portal.updates.offer_release(release)
+    device.turn()
+
+    asked = [
+        line.partition("compose.yml ")[2] for line in (tmp_path / "docker").read_text().splitlines()
+    ]
+    assert asked == [
+        "config --quiet",
+        "up --detach --remove-orphans",
+        "up --detach --no-recreate --wait",
+    ]
+    assert portal.updates.ends[update_id]["health_check_passed"] is True
