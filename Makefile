@@ -2,7 +2,7 @@
 # line: `PORT=9000 make up` and `make up PORT=9000` are the same.
 .DEFAULT_GOAL := help
 .PHONY: help up test check checks clean venv venv-dev bench bench-heartbeat bench-claims bench-longpoll
-.PHONY: bench-redaction bench-rollouts chaos chaos-portal chaos-agent
+.PHONY: bench-redaction bench-rollouts bench-drills chaos chaos-portal chaos-agent chaos-update
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -38,7 +38,7 @@ checks:
 	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-rollouts ## Run every measurement
+bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-rollouts bench-drills ## Run every measurement
 
 bench-heartbeat: venv ## Measure heartbeats per second beside its peers
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
@@ -56,13 +56,19 @@ bench-redaction: venv ## Measure how well and how fast secrets are taken out of 
 bench-rollouts: venv-dev ## Measure a rollout to 100,000 devices: plan, sweep, eligibility (ARGS="--devices 10000")
 	@exec $(PY) -m bench.rollouts $(ARGS)
 
-chaos: chaos-portal chaos-agent ## Break things on purpose and count what is lost or doubled
+bench-drills: venv ## Count how often failing and healthy rollouts stop themselves
+	@$(PY) -m fleetsite.embedded run -- sh -c '$(PY) manage.py migrate -v 0 && exec $(PY) -m bench.drills'
+
+chaos: chaos-portal chaos-agent chaos-update ## Break things on purpose and count what is lost or doubled
 
 chaos-portal: venv ## Kill worker, web, gateway, PostgreSQL and Redis under load (ARGS="web redis")
 	@exec $(PY) -m bench.chaos $(ARGS)
 
 chaos-agent: venv-dev ## Kill the agent at every system call of a command's life (ARGS="--every 10")
 	@exec $(PY) -m bench.agent_crash $(ARGS)
+
+chaos-update: venv-dev ## Kill the agent, and fail its disk, at every system call of an update (ARGS="--every 10")
+	@exec $(PY) -m bench.update_crash $(ARGS)
 
 clean: ## Remove what was built and installed; the data in var/ stays
 	@rm -rf .venv .venv.lock .test-servers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

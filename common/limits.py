@@ -179,6 +179,8 @@ UPDATE_TIMEOUT_MINUTES = 120
 VERIFY_TIMEOUT_MINUTES = 60
 # Updates one round of a sweep ends at the most.
 UPDATE_SWEEP_ROWS = 5_000
+# Updates one round looks for a like device for.
+PAIRS_PER_ROUND = 500
 UPDATE_TIMINGS = 32
 # Of the trail of one update.
 UPDATE_STEPS_SHOWN = 200

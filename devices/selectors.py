@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count
 
 from accounts.principals import Principal
@@ -38,8 +39,7 @@ def device_config(device: Device, *, now: datetime) -> dict[str, Any]:
         or organization.command_poll_interval_s,
         "update_interval": device.update_interval_s,
         "update_interval_s": device.update_interval_s,
-        # Named by the wire; there is no stream to offer yet, agents poll.
-        "event_stream_url": None,
+        "event_stream_url": f"{settings.FLEET_URL}/api/v1/devices/{device.device_id}/stream",
         "version_lock": device.locked_to(now) or None,
         "target_version": device.target_version or None,
         "maintenance_mode": device.maintenance_mode,

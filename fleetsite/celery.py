@@ -37,6 +37,7 @@ app.conf.beat_schedule = {
     "artifacts-retire": _every("releases.tasks.artifacts_retire", 3600),
     "updates-verify": _every("releases.tasks.updates_verify", 10),
     "updates-time-out": _every("releases.tasks.updates_time_out", 10),
+    "pairs-compare": _every("releases.tasks.pairs_compare", 10),
     "rollbacks-advance": _every("releases.tasks.rollbacks_advance", 5),
     "quarantines-end": _every("devices.tasks.quarantines_end", 30),
     "recoveries-settle": _every("releases.tasks.recoveries_settle", 10),

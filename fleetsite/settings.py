@@ -278,6 +278,7 @@ SPECTACULAR_SETTINGS = {
         "ArtifactStatusEnum": "releases.models.Artifact.Status",
         "RolloutStatusEnum": "releases.models.Rollout.Status",
         "UpdateStatusEnum": "releases.models.DeviceUpdate.Status",
+        "UpdateKindEnum": "releases.models.DeviceUpdate.Kind",
         "UpdateFailureEnum": "releases.models.DeviceUpdate.FailureClass",
         "FailureClassEnum": "commands.models.Command.FailureClass",
         "ReportedFailureEnum": ["network", "failed"],

@@ -28,6 +28,15 @@ class Claimed(NamedTuple):
     command: dict[str, Any] | None
 
 
+class OpenUpdate(NamedTuple):
+    """The update a device should be at: it has not said yet that it is done."""
+
+    id: int
+    version: str
+    kind: str
+    is_paused: bool
+
+
 class Truth(NamedTuple):
     """What the device at position `i` should know."""
 
@@ -41,6 +50,7 @@ class Truth(NamedTuple):
     cancels: list[tuple[str, int]]
     # Microseconds since 1970 on PostgreSQL's clock.
     at: int
+    update: OpenUpdate | None
 
     @property
     def server_time(self) -> datetime:
@@ -94,13 +104,14 @@ def _moment(value: bytes) -> datetime:
 
 
 def _read_truth(result: pq.abc.PGresult, row: int) -> Truth:
-    values = [result.get_value(row, column) for column in range(7)]
-    pending, cancels, at = values[4:]
+    values = [result.get_value(row, column) for column in range(8)]
+    pending, cancels, at, update = values[4:]
     return Truth(
         *_head(values),
         _integer(pending or b"")[0],
         [tuple(pair) for pair in msgspec.json.decode(cancels)] if cancels else [],
         _bigint(at or b"")[0],
+        OpenUpdate(*msgspec.json.decode(update)) if update else None,
     )
 
 

@@ -3,6 +3,7 @@
 from commands.models import Command
 from common import limits
 from devices.models import Device
+from releases.models import WAITING, WORKING
 
 CHANNEL = "fleet_commands"
 _LEASE = f"interval '{int(limits.COMMAND_LEASE.total_seconds())} seconds'"
@@ -14,6 +15,7 @@ _PENDING = Device.Lifecycle.PENDING.value
 _RETIRED = Device.Lifecycle.RETIRED.value
 _RUNNING = Command.Status.RUNNING.value
 _IN_FLIGHT = f"('{_DELIVERED}', '{_RUNNING}')"
+_TO_DO = "('" + "', '".join([*WAITING, *WORKING]) + "')"
 _OPEN = f"('{_QUEUED}', '{_DELIVERED}', '{_RUNNING}')"
 
 # `c` is the command everywhere below.
@@ -135,6 +137,9 @@ SELECT w.i, w.matches, w.device, w.first_use,
           FROM commands_command c
          WHERE c.device_id = w.device AND {_STOPPING}),
        n.at,
+       (SELECT json_build_array(u.id, u.to_version, u.kind, u.is_paused)::text
+          FROM releases_deviceupdate u
+         WHERE u.device_id = w.device AND u.status IN {_TO_DO}),
        CASE WHEN w.number = 1 AND w.matches THEN pg_notify(
             '{CHANNEL}', w.device::text || ' stream ' || n.at) END
   FROM who w, (SELECT (extract(epoch FROM now()) * 1000000)::bigint AS at) n

@@ -229,7 +229,9 @@ def _stream() -> Json:
         "description": (
             "Server-sent events for the device. `hello` {server_time, pending} comes first;"
             " `command_queued` {pending} says that there is something to claim, `cancel_requested`"
-            " {command, attempt} that a command should stop, `bye` {retry_ms} when to open the"
+            " {command, attempt} that a command should stop. `update_available` and `rollback`"
+            " {update_id, version} say that there is an update to fetch, `pause` and `resume`"
+            " {update_id} that it has to wait or goes on. `bye` {retry_ms} says when to open the"
             " next stream. A comment every"
             f" {limits.STREAM_COMMENT_S} s keeps the connection open; it ends after"
             f" {limits.STREAM_LIFE_S} s, or when the device opens another. Events of other names"

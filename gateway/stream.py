@@ -17,11 +17,12 @@ import msgspec
 
 from common import limits
 from gateway import claim_rows, counters, refusals
-from gateway.claim_rows import Truth
+from gateway.claim_rows import OpenUpdate, Truth
 from gateway.database import Pool
 from gateway.rounds import Ask, Key, Rounds
 from gateway.wakeups import Sleeper, Wakeups
 from gateway.wire import Asked, Receive, Refusal, Send, read_body
+from releases.models import DeviceUpdate
 
 STREAMS_MAX = 10_000
 LIFE_S = limits.STREAM_LIFE_S
@@ -34,6 +35,7 @@ RETRY_MS = 2_000
 RETRY_STOPPED_MS = 15_000
 _BODY_BYTES = 1_024
 _COMMENT = b": still here\n\n"
+_ROLLBACK = DeviceUpdate.Kind.ROLLBACK.value
 # Numbers that are no time of this clock would make all that follow meaningless.
 _AHEAD_US = 86_400_000_000
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +48,7 @@ class Stream(Sleeper):
 
     __slots__ = (
         *("cancels", "device", "ended", "key", "last_id"),
-        *("opened", "pending", "renewed", "tell_again"),
+        *("opened", "pending", "renewed", "tell_again", "update"),
     )
 
     def __init__(self, key: Key, last_id: int) -> None:
@@ -58,6 +60,7 @@ class Stream(Sleeper):
         self.opened = 0
         self.pending = 0
         self.cancels: set[tuple[str, int]] = set()
+        self.update: OpenUpdate | None = None
         # Something was queued since the last look began: the same count may stand for another
         # command. `tell_again` is what that was when the look began.
         self.renewed = self.tell_again = False
@@ -92,9 +95,30 @@ def _cancel_requested(stream: Stream, truth: Truth) -> Iterator[Event]:
     stream.cancels = set(truth.cancels)
 
 
+def _update_changed(stream: Stream, truth: Truth) -> Iterator[Event]:
+    told, now = stream.update, truth.update
+    stream.update = now
+    if now is None:
+        return
+    is_new = told is None or told.id != now.id
+    if now.is_paused:
+        if is_new or (told and not told.is_paused):
+            yield "pause", {"update_id": now.id}
+        return
+    if told and not is_new and told.is_paused:
+        yield "resume", {"update_id": now.id}
+    if is_new or (told and told.is_paused):
+        name = "rollback" if now.kind == _ROLLBACK else "update_available"
+        yield name, {"update_id": now.id, "version": now.version}
+
+
 # What a stream tells: each compares the truth with what was told. Another kind of event is another
 # one here, and a column of the statement.
-KINDS: list[Callable[[Stream, Truth], Iterator[Event]]] = [_command_queued, _cancel_requested]
+KINDS: list[Callable[[Stream, Truth], Iterator[Event]]] = [
+    _command_queued,
+    _cancel_requested,
+    _update_changed,
+]
 
 
 class Look(Ask[Truth]):

@@ -105,3 +105,9 @@ class RecoveryRefused(DomainError):
     """The device is not ready for this; the sentence says what is missing."""
 
     code = "recovery_refused"
+
+
+class UpdateRefused(DomainError):
+    """What was ordered cannot be offered to the device; the sentence says why."""
+
+    code = "update_refused"

@@ -9,6 +9,7 @@ from releases.services import (
     advance,
     artifact_retention,
     drift_repair,
+    pairs,
     recovery,
     rollbacks,
     verification,
@@ -32,6 +33,14 @@ def updates_verify(**_kwargs: Any) -> None:
 def updates_time_out(**_kwargs: Any) -> None:
     """Every 10 s."""
     verification.updates_time_out(now=clock.now())
+
+
+@shared_task
+def pairs_compare(**_kwargs: Any) -> None:
+    """Every 10 s."""
+    now = clock.now()
+    pairs.pairs_judge(now=now)
+    pairs.pairs_match(now=now)
 
 
 @shared_task

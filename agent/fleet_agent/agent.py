@@ -33,6 +33,8 @@ from fleet_agent.sequence import SequenceCounter, boot_id, seconds_since_boot
 from fleet_agent.settings import ConfigStore
 from fleet_agent.stream_loop import StreamLoop
 from fleet_agent.updates.deployment import Deployment
+from fleet_agent.updates.drift_loop import DriftLoop
+from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.loop import TrustMaker, UpdateLoop
 
 WATCH_S = 0.5
@@ -44,7 +46,12 @@ class Agent:
     """Everything a running agent holds. `run` returns when a signal asks it to end."""
 
     def __init__(
-        self, *, store: ConfigStore, recent: logs.RecentLines, make_trust: TrustMaker
+        self,
+        *,
+        store: ConfigStore,
+        recent: logs.RecentLines,
+        make_trust: TrustMaker,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._stopping = threading.Event()
@@ -57,6 +64,19 @@ class Agent:
             state_dir / "queue", max_bytes=store.settings.queue_max_mb * 1024 * 1024
         )
         self._commands = CommandLoop(store=store, portal=PortalClient(store))
+        self._deployment = Deployment(store)
+        self._updates = UpdateLoop(
+            store=store,
+            portal=PortalClient(store),
+            deployment=self._deployment,
+            make_trust=make_trust,
+            limits=limits,
+            boot_id=boot,
+            recent_log=recent.text,
+        )
+        self._drift = DriftLoop(
+            store=store, portal=PortalClient(store), deployment=self._deployment
+        )
         context = Context(
             store=store,
             state_dir=state_dir,
@@ -66,13 +86,8 @@ class Agent:
             uptime_s=seconds_since_boot,
             recent_log=recent.text,
             pause=self._commands.pause,
-        )
-        self._deployment = Deployment(store)
-        self._updates = UpdateLoop(
-            store=store,
-            portal=PortalClient(store),
             deployment=self._deployment,
-            make_trust=make_trust,
+            keeping=self._updates.keeping,
         )
         executor = Executor(journal=self._journal, context=context)
         self._commands.executor = executor
@@ -101,7 +116,7 @@ class Agent:
             portal=PortalClient(self._store),
             on_commands=self._commands.wake,
             on_cancel=executor.cancel,
-            on_update=self._updates.release,
+            on_update=self._updates.wake,
             on_pause=self._updates.hold,
         )
         self._commands.is_stream_up = stream.is_up
@@ -115,7 +130,7 @@ class Agent:
         log.info("fleet-agent %s: %s at %s", __version__, settings.device_id, settings.fleet_url)
         _warn_of_plain_http(settings.fleet_url or "")
         self._remove_leftovers()
-        loops = (self._heartbeats, self._commands, self._updates, self._stream)
+        loops = (self._heartbeats, self._commands, self._updates, self._drift, self._stream)
         threads = [self._thread(loop) for loop in loops]
         threading.Thread(target=resume_rotation, args=(self._store,), daemon=True).start()
         while not self._stopping.wait(WATCH_S):
@@ -151,6 +166,7 @@ class Agent:
             self._commands.wake()
             self._stream.wake()
             self._updates.wake()
+            self._drift.wake()
 
     def _remove_leftovers(self) -> None:
         state_dir = self._store.state_dir
@@ -174,8 +190,14 @@ class Agent:
         return [trouble for trouble in found if trouble]
 
 
-def run_agent(store: ConfigStore, make_trust: TrustMaker) -> NoReturn:
+def run_agent(
+    store: ConfigStore,
+    make_trust: TrustMaker,
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
+) -> NoReturn:
     """Run until told to end, then leave the process with exit status 0.
+
+    `make_trust` gives what decides whose releases are taken, `limits` the patience with them.
 
     Raises ConfigError when the device is switched on but not enrolled, AgentError when another
     agent runs.
@@ -187,7 +209,7 @@ def run_agent(store: ConfigStore, make_trust: TrustMaker) -> NoReturn:
         )
     recent = logs.set_up(store.settings.log_level)
     with single_run(prepared_state_dir(store)):
-        Agent(store=store, recent=recent, make_trust=make_trust).run()
+        Agent(store=store, recent=recent, make_trust=make_trust, limits=limits).run()
         logging.shutdown()
         # Threads may still wait in a long-poll; leaving at once spares the interpreter to wait.
         os._exit(0)

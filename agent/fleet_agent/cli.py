@@ -11,7 +11,6 @@ from typing import Any, Optional
 
 from fleet_agent import __version__
 from fleet_agent.agent import is_running, prepared_state_dir, run_agent
-from fleet_agent.commands.drift_check import watched_paths
 from fleet_agent.contact import read_contact
 from fleet_agent.drift import AcceptedState
 from fleet_agent.enrolment import Enrolment, enroll
@@ -23,7 +22,8 @@ from fleet_agent.redaction import SECRETS
 from fleet_agent.rotation import rotate_token
 from fleet_agent.settings import ConfigStore, config_path
 from fleet_agent.signing import KeyRing, can_verify
-from fleet_agent.updates.trust import TrustStore
+from fleet_agent.updates.deployment import Deployment
+from fleet_agent.updates.trust import TrustStore, can_trust
 
 MAX_TOKEN_FILE_CHARS = 4096
 
@@ -148,7 +148,7 @@ def _rotate(options: argparse.Namespace) -> int:
 
 def _accept(options: argparse.Namespace) -> int:
     store = ConfigStore(config_path(options.config))
-    number = AcceptedState(prepared_state_dir(store)).accept(watched_paths(store))
+    number = AcceptedState(prepared_state_dir(store)).accept(store.watched_paths)
     sys.stdout.write(f"The present state of {number} files is accepted.\n")
     return 0
 
@@ -178,6 +178,7 @@ def _status_report(store: ConfigStore) -> dict[str, Any]:
         "queue_bytes": queue.size_bytes,
         "results_unconfirmed": unconfirmed(store.state_dir / "journal.jsonl"),
         "signing_keys": _signing_keys(store),
+        "releases": {**Deployment(store).shown(), "can_trust": can_trust()},
         "reachable": reachable,
         "reachability": sentence,
     }
@@ -205,6 +206,34 @@ def _scripts_line(keys: dict[str, Any]) -> str:
     return f"signing keys pinned: {', '.join(keys['pinned']) or 'none yet'}"
 
 
+def _release_line(releases: dict[str, Any]) -> str:
+    if not releases["version"]:
+        return "none"
+    previous = releases["previous_version"]
+    return f"{releases['version']} ({releases['commit']}), before it {previous or 'none'}"
+
+
+def _update_line(report: dict[str, Any]) -> str:
+    releases = report["releases"]
+    if not report["config"]["ALLOW_UPDATES"]:
+        return "not allowed by this device's owner (ALLOW_UPDATES)"
+    if not releases["can_trust"]:
+        return "none can be checked: the Python package tuf is missing"
+    if releases["update_id"] is None:
+        return "none so far"
+    ended = releases["update_status"]
+    told = ", the portal has not heard of it yet" if releases["update_unreported"] else ""
+    error = f": {releases['update_error'].splitlines()[0]}" if releases["update_error"] else ""
+    return f"{releases['update_version']}, {ended or releases['update_phase']}{told}{error}"
+
+
+def _safe_mode_line(releases: dict[str, Any]) -> str:
+    if releases["safe_mode"]:
+        return f"on: {releases['safe_mode_reason']}"
+    failed = releases["failed_starts"]
+    return f"off, the application failed to start {failed} times" if failed else "off"
+
+
 def _status_lines(report: dict[str, Any]) -> list[str]:
     contact = report["contact"]
     failure = f"{contact.get('last_failure_at') or 'never'} {contact.get('last_failure') or ''}"
@@ -217,6 +246,9 @@ def _status_lines(report: dict[str, Any]) -> list[str]:
         f"queue:        {report['queue_length']} heartbeats, {report['queue_bytes']} bytes",
         f"commands:     {report['results_unconfirmed']} results not confirmed by the portal",
         f"scripts:      {_scripts_line(report['signing_keys'])}",
+        f"release:      {_release_line(report['releases'])}",
+        f"update:       {_update_line(report)}",
+        f"safe mode:    {_safe_mode_line(report['releases'])}",
         f"settings:     {report['config_path']}",
     ]
     lines += [f"  {name}={_as_written(value)}" for name, value in report["config"].items()]

@@ -54,6 +54,24 @@ class AcceptedState:
             "accepted_at": self.accepted_at,
         }
 
+    def differences(self, paths: Iterable[str]) -> list[dict[str, Optional[str]]]:
+        """Return what differs of what was accepted: path, kind, expected, actual."""
+        kinds = {"removed": "missing", "appeared": "added", "changed": "changed"}
+        found = []
+        for path in paths:
+            expected = self._sums.get(path)
+            if expected is None:
+                continue
+            try:
+                actual = checksum(Path(path))
+            except OSError as error:
+                found.append({"path": path, "kind": "unreadable", "actual": error.strerror})
+                continue
+            if actual != expected:
+                kind = kinds[_change(expected, actual)]
+                found.append({"path": path, "kind": kind, "expected": expected, "actual": actual})
+        return found
+
     def accept(self, paths: Iterable[str]) -> int:
         """Take the present state of these files as right; return their number. Raises OSError."""
         self._sums = {path: checksum(Path(path)) for path in paths}

@@ -140,11 +140,11 @@ class PortalClient:
     @contextmanager
     def file(
         self, url: str, *, headers: dict[str, str], read_timeout_s: float
-    ) -> Iterator[requests.Response]:
+    ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
         """Open a file that a link names, in part when `headers` ask for it; 200 or 206.
 
-        The link alone opens it: no token goes along, as it may lead to another host. Raises
-        PortalError, while the file is read too.
+        Gives the answer and its bytes as they come. The link alone opens it: no token goes along,
+        as it may lead to another host. Raises PortalError, while the file is read too.
         """
         settings = self._store.settings
         if url.startswith("/"):
@@ -165,7 +165,7 @@ class PortalClient:
                     content = _bounded(response, seconds=READ_TIMEOUT_S)
                     _checked(response.status_code, response.headers, content)
                     raise PortalError(f"A link to a file answered {response.status_code}.")
-                yield response
+                yield response, _arriving(response)
         except requests.RequestException as error:
             raise PortalError(_no_answer(settings, error)) from None
 

@@ -120,6 +120,11 @@ class ConfigStore:
         """Where releases are unpacked."""
         return Path(self._settings.releases_dir or self.state_dir / "releases")
 
+    @property
+    def watched_paths(self) -> list[str]:
+        """fleet.conf and the files its owner wants watched."""
+        return [str(self.path), *self._settings.drift_paths]
+
     def refresh(self) -> bool:
         """Read the file again when it changed; return whether the settings differ now.
 

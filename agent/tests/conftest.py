@@ -24,7 +24,8 @@ for directory in (TESTS_DIR, TESTS_DIR.parent):
 
 from agent_process import AgentProcess  # noqa: E402
 from portal_double import DEVICE, TOKEN, PortalDouble  # noqa: E402
-from update_double import MadeRelease, StandInTrust, UpdateBook, make_release  # noqa: E402
+from trust_stand_in import StandInTrust  # noqa: E402
+from update_double import MadeRelease, UpdateBook, make_release  # noqa: E402
 
 from fleet_agent.commands.base import Context  # noqa: E402
 from fleet_agent.executor import Executor  # noqa: E402
@@ -234,6 +235,7 @@ class UpdatedDevice:
             portal=PortalClient(self.store),
             deployment=self.deployment,
             make_trust=lambda portal: self.trust,
+            boot_id="boot-one",
             limits=self.limits,
         )
 

@@ -224,8 +224,12 @@ class PortalHandler(BaseHTTPRequestHandler):
             return
         if self._streamed(parts.path):
             return
+        if parts.path.startswith("/api/v1/trust/targets/") and portal.updates is not None:
+            path = parts.path.partition("/targets/")[2]
+            self._send(Answer(200, portal.updates.manifests[path]), {})
+            return
         if parts.path.startswith("/files/"):
-            self._file(parts.path.rpartition("/")[2])
+            self._bundle_file(parts.path.rpartition("/")[2])
             return
         try:
             answer = self._route(parts.path, parse_qs(parts.query), body)
@@ -591,7 +595,7 @@ class PortalHandler(BaseHTTPRequestHandler):
             self.portal.updates.diagnostics.append(body)
         return Answer(200, {"accepted": True})
 
-    def _file(self, release_id: str) -> None:
+    def _bundle_file(self, release_id: str) -> None:
         """Send a bundle, or the part that is asked for; cut the connection when told to."""
         book = self.portal.updates
         with self.portal.changed:

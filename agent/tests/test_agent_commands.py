@@ -24,11 +24,11 @@ def test_an_unknown_type_is_rejected_with_the_known_ones(make_bench):
     assert "restart_service" in report["error"]
 
 
-def test_an_update_is_rejected_with_a_reason(make_bench, portal):
+def test_an_update_is_rejected_where_nobody_takes_care_of_releases(make_bench, portal):
     report = make_bench().send("update", {"version": "2.0.0"})
 
     assert report["status"] == "rejected"
-    assert "This agent has no releases support yet" in report["error"]
+    assert "takes no care of releases" in report["error"]
     assert statuses(portal) == ["rejected"]
 
 

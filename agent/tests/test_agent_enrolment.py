@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import pytest
 from agent_process import run_cli
@@ -230,3 +231,11 @@ def test_running_without_enrolment_is_refused_with_the_next_step(tmp_path):
 
     assert done.returncode == 78
     assert "fleet-agent enroll" in done.stderr
+
+
+def test_updates_are_allowed_only_by_whoever_enrols_the_device(portal, path, wanted):
+    enroll(path, wanted)
+    assert values(path)["ALLOW_UPDATES"] == "false"
+
+    enroll(path, replace(wanted, allows_updates=True))
+    assert values(path)["ALLOW_UPDATES"] == "true"

@@ -170,7 +170,7 @@ def test_an_overloaded_portal_keeps_the_results_waiting(bench, portal, counted):
     assert len(bench.journal.in_phase(RESULT)) == 1
 
 
-@pytest.mark.parametrize("kind", ["restart_service", "reboot", "update", "unknown"])
+@pytest.mark.parametrize("kind", ["restart_service", "reboot", "unknown"])
 def test_a_command_cut_off_in_the_middle_is_failed_and_not_repeated(bench, counted, kind):
     arguments = {"service": "demo", "delay_seconds": 0}
 

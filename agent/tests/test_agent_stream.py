@@ -5,7 +5,8 @@ import time
 import pytest
 
 from fleet_agent.errors import PortalError
-from fleet_agent.stream_loop import Event, read_events
+from fleet_agent.portal import PortalClient
+from fleet_agent.stream_loop import Event, StreamLoop, read_events
 
 
 def events(text):
@@ -205,3 +206,21 @@ def test_heartbeats_go_on_while_a_script_of_an_earlier_run_is_waited_for(
     assert portal.status_of("c1") == "running"
     portal.until(portal.ended("c1"))
     assert portal.status_of("c1") in ("succeeded", "failed")
+
+
+def test_events_about_updates_wake_the_updater_and_a_pause_holds_it(make_store):
+    store = make_store()
+    heard = []
+    loop = StreamLoop(
+        store=store,
+        portal=PortalClient(store),
+        on_commands=lambda: None,
+        on_cancel=lambda *_: None,
+        on_update=lambda: heard.append("update"),
+        on_pause=lambda: heard.append("pause"),
+    )
+
+    for name in ("update_available", "pause", "resume", "rollback"):
+        loop._take(Event(name))
+
+    assert heard == ["update", "pause", "update", "update"]

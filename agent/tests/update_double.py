@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import tarfile
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any, Optional
-
-from fleet_agent.updates.manifest import (
-    Installed,
-    Manifest,
-    Offered,
-    check_manifest,
-    read_manifest,
-)
-
-NOTHING = Installed()
 
 # What the portal allows; the order of docs/decisions/0008.
 MOVES = {
@@ -49,6 +37,13 @@ class MadeRelease:
     version: str
     bundle: bytes
     manifest: dict[str, Any]
+    members: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
+
+    def replace_bundle(self, bundle: bytes) -> None:
+        """Sign other bytes as the bundle of the same release."""
+        self.bundle = bundle
+        digest = hashlib.sha256(bundle).hexdigest()
+        self.manifest["bundle"] = {"size": len(bundle), "sha256": digest}
 
     @property
     def release_id(self) -> str:
@@ -124,7 +119,7 @@ def make_release(
             for path, data in contents.items()
         ],
     }
-    return MadeRelease(version, bundle, manifest)
+    return MadeRelease(version, bundle, manifest, members)
 
 
 @dataclass
@@ -218,28 +213,3 @@ class UpdateBook:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
             return 206, headers, data[start:]
         return 200, headers, data
-
-
-class StandInTrust:
-    """Believes the double's word. The real store asks who has signed."""
-
-    def __init__(self, book: UpdateBook) -> None:
-        self.book = book
-
-    def manifest(
-        self,
-        target_path: str,
-        *,
-        offered: Optional[Offered] = None,
-        installed: Installed = NOTHING,
-    ) -> Manifest:
-        content = json.dumps(self.book.manifests[target_path]).encode()
-        manifest = read_manifest(content, target_path)
-        check_manifest(
-            manifest,
-            organization="acme",
-            offered=offered,
-            installed=installed,
-            now=datetime.now(timezone.utc),
-        )
-        return manifest

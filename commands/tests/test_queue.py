@@ -5,7 +5,6 @@ from commands.models import Command
 from commands.tests.factories import CommandFactory
 from common import limits
 from devices.tests.factories import DeviceFactory
-from releases.tests.factories import ReleaseFactory, published
 
 
 def queue(api, device="studio-1", kind="reboot", payload=None, **fields):
@@ -40,8 +39,6 @@ def test_a_queued_command_has_the_shape_clients_rely_on(operator_api, device):
     ],
 )
 def test_the_five_types_of_the_seed_are_taken(operator_api, device, kind, payload):
-    published(ReleaseFactory(organization=device.organization, version="1.1.0"))
-
     assert queue(operator_api, kind=kind, payload=payload).status_code == 201
 
 

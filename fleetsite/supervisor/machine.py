@@ -74,6 +74,8 @@ class Machine:
                 "ALLOWED_SERVICES": "*",
                 "ALLOW_REBOOT": "false",
                 "ALLOW_SCRIPTS": "true",
+                "ALLOW_UPDATES": "true",
+                "UPDATE_TRUST": "staged",
             },
             always={"FLEET_URL": self.options.local_url},
         )

@@ -70,6 +70,7 @@ GRANTS = {
         " UPDATE (status, moved_by, attempt, delivered_at, lease_expires_at, finished_at, result,"
         " failure_class, error_code, error, output)"
     ),
+    "releases_deviceupdate": "SELECT (id, device_id, status, to_version, kind, is_paused)",
 }
 _GRANT = "\n".join(f"    GRANT {rights} ON {table} TO {ROLE};" for table, rights in GRANTS.items())
 _REVOKE = "\n".join(f"    REVOKE ALL ON {table} FROM {ROLE};" for table in GRANTS)
@@ -91,6 +92,7 @@ class Migration(migrations.Migration):
         ("accounts", "0001_initial"),
         ("devices", "0002_guards"),
         ("commands", "0002_guards"),
+        ("releases", "0002_guards"),
     ]
     operations = [
         migrations.RunSQL(MAKE_ROLE, migrations.RunSQL.noop),

@@ -105,6 +105,7 @@ def bundle_response(request: Request, artifact: Artifact) -> HttpResponseBase:
     etag = f'"{artifact.sha256}"'
     headers = {
         "ETag": etag,
+        "X-Content-SHA256": artifact.sha256,
         "Cache-Control": CACHED,
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",

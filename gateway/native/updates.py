@@ -22,14 +22,17 @@ class DeviceOffer(DeviceView):
     serializer_class = OfferOutput
 
     @extend_schema(
-        operation_id="devices_update",
+        operation_id="devices_update_fetch",
         responses={
             200: OfferOutput,
             204: OpenApiResponse(description="Nothing to install at the moment."),
         },
     )
     def get(self, _request: Request, device_id: str) -> Response:
-        """Return the device's update, the same one again until it has ended."""
+        """Return the device's update, the same one again until it has ended.
+
+        409 `update_refused`: the device holds an `update` command that cannot be carried out.
+        """
         offer = update_offer(device=self.device(device_id), now=clock.now())
         return Response(OfferOutput(offer).data) if offer else Response(status=204)
 

@@ -43,8 +43,8 @@ class StageForm(forms.Form):
         help_text="From the moment most of its devices have ended.",
     )
 
-    def __init__(self, segment: str, soak: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, prefix=segment, **kwargs)
+    def __init__(self, segment: str, soak: int, data: Any = None) -> None:
+        super().__init__(data, prefix=segment)
         self.segment = segment
         self.label = Device.Segment(segment).label
         self.fields["soak_minutes"].initial = soak

@@ -159,6 +159,11 @@ class UpdateOutput(serializers.ModelSerializer):
     release_id = serializers.UUIDField(read_only=True, allow_null=True)
     rollout_id = serializers.UUIDField(read_only=True, allow_null=True)
     timings = serializers.DictField(child=serializers.FloatField(), read_only=True)
+    failure_class = serializers.CharField(
+        read_only=True,
+        help_text="network, verification, space, install, health, timeout, interrupted, refused,"
+        " false_success, or empty.",
+    )
 
     class Meta:
         model = DeviceUpdate

@@ -1023,4 +1023,45 @@ class Migration(migrations.Migration):
             model_name="updateevent",
             index=models.Index(fields=["update", "id"], name="update_event_of_update"),
         ),
+        migrations.CreateModel(
+            name="ChaosOrder",
+            fields=[
+                (
+                    "device",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="devices.device",
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[
+                            ("fail", "Fail"),
+                            ("hang", "Hang"),
+                            ("false_success", "false success"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("at", models.CharField(blank=True, max_length=64)),
+                ("times", models.PositiveSmallIntegerField(default=1)),
+                ("update_id", models.IntegerField(blank=True, null=True)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="accounts.organization",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "chaos order",
+            },
+        ),
     ]

@@ -170,6 +170,7 @@ class Migration(migrations.Migration):
             "releases_healthpair", "update_id", "releases_deviceupdate", on_delete="CASCADE"
         ),
         same_tenant("releases_healthpair", "control_id", "devices_device", on_delete="CASCADE"),
+        same_tenant("releases_chaosorder", "device_id", "devices_device", on_delete="CASCADE"),
         same_tenant("releases_trusttarget", "release_id", "releases_release", on_delete="CASCADE"),
         same_tenant(
             "releases_trusttarget", "artifact_id", "releases_artifact", on_delete="CASCADE"

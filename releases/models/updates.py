@@ -234,3 +234,29 @@ class HealthPair(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class ChaosOrder(models.Model):
+    """What a device is asked to do wrong with its next updates, where hooks are switched on."""
+
+    class Mode(models.TextChoices):
+        FAIL = "fail"
+        HANG = "hang"
+        FALSE_SUCCESS = "false_success", "false success"
+
+    device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="+")
+    organization = models.ForeignKey("accounts.Organization", models.PROTECT, related_name="+")
+    mode = models.CharField(max_length=16, choices=Mode)
+    at = models.CharField(max_length=limits.SHORT_CHARS, blank=True)
+    # Updates it still applies to, and the one it was given with last.
+    times = models.PositiveSmallIntegerField(default=1)
+    update_id = models.IntegerField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    objects = OfDeviceQuerySet["ChaosOrder"].as_manager()
+
+    class Meta:
+        verbose_name = "chaos order"
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.at}".strip()

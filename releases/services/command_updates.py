@@ -9,39 +9,24 @@ role, or the signatures.
 """
 
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 
-from commands.errors import PayloadRefused
 from commands.models import Command
-from commands.registry import Prepared
 from devices.models import Device, DeviceState
 from devices.services.recovery import recovery_lock
+from releases.errors import UpdateRefused
 from releases.kinds import UPDATE
 from releases.models import DeviceUpdate, Release
 from releases.services.redeploy import artifact_for, update_schedule
 from releases.services.waiting import open_update
 
 
-def prepare(*, organization_id: UUID, payload: dict[str, Any]) -> Prepared:
-    """Refuse a version the organisation has not published."""
-    version = payload["version"]
-    published = Release.objects.filter(organization_id=organization_id, version=version)
-    if not published.published().exists():
-        raise PayloadRefused(
-            f"There is no published release “{version}”. Publish it first, or name another one.",
-            errors={"payload.version": ["Not a published release."]},
-        )
-    return Prepared(payload=payload, disruptive=True)
-
-
 def update_for_command(*, device: Device, now: datetime) -> DeviceUpdate | None:
     """Return the scheduled update of the `update` command the device holds, made now.
 
-    None when it holds none, has an open update, had one for this attempt already, or something
-    keeps the update away (`refusal_of` says what).
+    None when it holds none, has an open update, or had one for this attempt already. Raises
+    UpdateRefused with what keeps the update away: the device ends the command by it.
     """
     command = held_command(device)
     # Nearly always there is none, and asking is all it costs.
@@ -53,9 +38,11 @@ def _ordered(device: Device, command: Command, *, now: datetime) -> DeviceUpdate
     recovery_lock(device)
     if open_update(device) is not None or _was_made(command):
         return None
+    if refusal := refusal_of(device=device, command=command, now=now):
+        raise UpdateRefused(refusal)
     release = _release(command)
     artifact = artifact_for(device, release) if release else None
-    if release is None or artifact is None or refusal_of(device=device, command=command, now=now):
+    if release is None or artifact is None:
         return None
     return update_schedule(
         device=device,
@@ -83,7 +70,8 @@ def refusal_of(*, device: Device, command: Command, now: datetime) -> str:
     """Return what keeps the ordered update away from the device; empty when nothing does."""
     release = _release(command)
     if release is None:
-        return "The release is not published any more."
+        version = command.payload.get("version", "")
+        return f"There is no published release “{version}”. Publish it first, or name another one."
     return _device_refuses(device, release, now=now) or _switched_off(device, release, command)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.db import transaction
 
 from devices.models import Device
-from releases.chaos import chaos_of
 from releases.models import WAITING, WORKING, Artifact, DeviceUpdate, RolloutTarget
+from releases.services.chaos import chaos_of
 from releases.services.command_updates import update_for_command
 from releases.services.gates import offer_gate
 from releases.services.signed_links import Link, bundle_link
@@ -52,8 +52,8 @@ def _offered(row: DeviceUpdate, *, now: datetime) -> Offer | None:
         return None
     if row.status not in [*WAITING, *WORKING]:
         return None
-    artifact = Artifact.objects.stored().filter(pk=row.artifact_id).first()
-    if artifact is None or row.release is None:
+    artifact = row.artifact
+    if artifact is None or row.release is None or artifact.status != Artifact.Status.STORED:
         _withdraw(row, now=now)
         return None
     if row.status == Status.SCHEDULED:
@@ -70,7 +70,7 @@ def _offered(row: DeviceUpdate, *, now: datetime) -> Offer | None:
         ),
         link=bundle_link(artifact=artifact, now=now),
         timeout_s=max(0, int(left)),
-        chaos=chaos_of(row.device, now=now),
+        chaos=chaos_of(row),
     )
 
 

@@ -82,7 +82,7 @@ def _left(rollout: Rollout) -> Any:
 def _send(rollout: Rollout, targets: list[RolloutTarget], *, now: datetime) -> int:
     ways = _ways(rollout, targets)
     sent = [target for target in targets if target.pk in ways]
-    claimed = [target.update_id for target in sent if target.update.status == _CLAIMED]
+    claimed = [_latest(target).pk for target in sent if _latest(target).status == _CLAIMED]
     # One open update per device: a claim that nobody has proved yet ends here.
     DeviceUpdate.objects.filter(pk__in=claimed, status=_CLAIMED).update(
         status=DeviceUpdate.Status.ROLLED_BACK, finished_at=now, deadline_at=None, error=_WORDS
@@ -102,10 +102,17 @@ def _send(rollout: Rollout, targets: list[RolloutTarget], *, now: datetime) -> i
     return len(sent)
 
 
+def _latest(target: RolloutTarget) -> DeviceUpdate:
+    """Return the update of a target that `_left` gave: it has one."""
+    if target.update is None:
+        raise LookupError(f"target {target.pk} has no update")
+    return target.update
+
+
 def _way_back(
     target: RolloutTarget, release: Release, artifact: Artifact, *, by: Any, now: datetime
 ) -> DeviceUpdate:
-    before = target.update
+    before = _latest(target)
     return DeviceUpdate(
         organization_id=target.organization_id,
         device=target.device,
@@ -127,7 +134,7 @@ def _way_back(
 
 def _ways(rollout: Rollout, targets: list[RolloutTarget]) -> dict[int, tuple[Release, Artifact]]:
     """Return for each target the published release it ran before, and a bundle that is kept."""
-    versions = {target.update.from_version for target in targets}
+    versions = {_latest(target).from_version for target in targets}
     kept = (
         Artifact.objects.stored()
         .filter(
@@ -140,7 +147,7 @@ def _ways(rollout: Rollout, targets: list[RolloutTarget]) -> dict[int, tuple[Rel
     bundles = {(one.release.version, one.role): one for one in kept}
     ways = {}
     for target in targets:
-        version = target.update.from_version
+        version = _latest(target).from_version
         found = bundles.get((version, target.device.role)) or bundles.get((version, ""))
         if found is not None:
             ways[target.pk] = (found.release, found)

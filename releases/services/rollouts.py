@@ -121,7 +121,8 @@ def rollout_start(
             " of the plan. Choose others.",
             errors={"selection": ["No device takes part."]},
         )
-    if rollout.drill is None:
+    # One held before its devices were counted has not asked whether they are enough for its rules.
+    if rollout.drill is None or rollout.drill.get("devices") != rollout.total:
         rollout = rollout_drill(rollout=rollout, actor=principal, now=now)
     most = rollout.organization.rollout_approval_above
     needed = most is not None and rollout.total > most

@@ -11,7 +11,8 @@ from releases.models import DeviceUpdate, Rollout
 def locked(update: DeviceUpdate) -> DeviceUpdate:
     """Return the update as it is now; until the transaction ends nobody else moves it."""
     rows = DeviceUpdate.objects.select_for_update(of=("self",))
-    return rows.select_related("device", "organization", "rollout").get(pk=update.pk)
+    beside = ("device", "organization", "rollout", "release", "artifact__release")
+    return rows.select_related(*beside).get(pk=update.pk)
 
 
 def moved(row: DeviceUpdate, **changes: Any) -> None:

@@ -10,8 +10,9 @@ from commands.models import Command
 from commands.tests.factories import deliver
 from common import clock
 from devices.models import Device, DeviceState
+from releases.errors import UpdateRefused
 from releases.models import DeviceUpdate, Release
-from releases.services.command_updates import refusal_of, update_for_command
+from releases.services.command_updates import update_for_command
 from releases.tests.factories import ArtifactFactory, ReleaseFactory, published, update_of, vouched
 
 PATH = "/api/v1/devices/studio-1/commands"
@@ -39,20 +40,22 @@ def asked(device: Device) -> DeviceUpdate | None:
     return update_for_command(device=device, now=clock.now())
 
 
-def test_only_published_versions_of_the_organisation_are_ordered(
+@pytest.mark.parametrize("version", ["3.0.0", "7.0.0", "8.0.0"])
+def test_only_published_versions_of_the_organisation_are_offered(
     operator_api: APIClient,
+    device_api: APIClient,
     device: Device,
-    release: Release,
     other_organization: Organization,
+    version: str,
 ):
     published(ReleaseFactory(organization=other_organization, version="7.0.0"))
     ReleaseFactory(organization=device.organization, version="3.0.0")
+    deliver(Command.objects.get(pk=order(operator_api, version).json()["id"]))
 
-    assert order(operator_api).status_code == 201
-    for version in ("3.0.0", "7.0.0", "8.0.0"):
-        answer = order(operator_api, version)
-        assert (answer.status_code, answer.json()["code"]) == (422, "payload_refused")
-        assert "Publish it first" in answer.json()["detail"]
+    answer = device_api.get(f"/api/v1/devices/{device.device_id}/update")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "update_refused")
+    assert f"no published release “{version}”" in answer.json()["detail"]
 
 
 def test_the_update_is_made_when_the_device_asks_for_it_and_once_per_attempt(
@@ -105,9 +108,9 @@ def test_force_goes_past_updates_switched_off_and_the_same_version(
     operator_api: APIClient, device: Device, release: Release, fields: dict[str, Any]
 ):
     Device.objects.update(**fields) if fields else DeviceState.objects.update(version="2.0.0")
-    command = held(operator_api)
-    assert asked(device) is None
-    assert refusal_of(device=device, command=command, now=clock.now())
+    held(operator_api)
+    with pytest.raises(UpdateRefused):
+        asked(device)
     Command.objects.update(status="failed", finished_at=clock.now())
 
     held(operator_api, force=True)
@@ -128,11 +131,11 @@ def test_force_goes_past_updates_switched_off_and_the_same_version(
 def test_force_never_goes_past_safety(
     operator_api: APIClient, device: Device, release: Release, fields: dict[str, Any], says: str
 ):
-    command = held(operator_api, force=True)
+    held(operator_api, force=True)
     Device.objects.update(**fields)
 
-    assert asked(device) is None
-    assert says in refusal_of(device=device, command=command, now=clock.now())
+    with pytest.raises(UpdateRefused, match=says):
+        asked(device)
 
 
 def test_a_release_that_was_withdrawn_meanwhile_is_not_installed(
@@ -141,7 +144,8 @@ def test_a_release_that_was_withdrawn_meanwhile_is_not_installed(
     held(operator_api, force=True)
     Release.objects.update(state="withdrawn", withdrawn_at=clock.now())
 
-    assert asked(device) is None
+    with pytest.raises(UpdateRefused):
+        asked(device)
 
 
 def test_a_stranger_orders_nothing(stranger_api: APIClient, device: Device, release: Release):

@@ -78,13 +78,15 @@ def test_a_device_has_one_open_update_at_most():
 
 
 def test_nothing_of_a_rollout_points_into_another_organisation():
-    target = RolloutTargetFactory()
+    rollout = RolloutTargetFactory().rollout
     stranger = DeviceFactory()
 
-    RolloutTargetFactory(rollout=target.rollout, device=stranger)
+    def point_across() -> None:
+        RolloutTargetFactory(rollout=rollout, device=stranger)
+        transaction.get_connection().check_constraints()
 
     with pytest.raises(DatabaseError), transaction.atomic():
-        transaction.get_connection().check_constraints()
+        point_across()
 
 
 def test_the_trail_of_an_update_writes_itself():

@@ -14,6 +14,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from audit.models import AuditEntry
 from common import clock
+from releases import tasks
 from releases.errors import KeyRefused, SignatureRefused, TrustConflict
 from releases.models import TrustDraft, TrustMetadata, TrustTarget
 from releases.services.manifests import manifests_withdraw, reach_of, reaches_of
@@ -374,6 +375,23 @@ def test_the_sweep_signs_again_before_anything_of_the_portal_expires(organizatio
     assert after.version == before.version + 1
     assert after.expires > before.expires
     assert content(organization, "snapshot").signed.version == before.snapshot_meta.version
+
+
+def test_the_task_leaves_alone_what_is_young(organization):
+    release_of(organization, "1.0.0")
+    before = set(TrustMetadata.objects.values_list("role", "version"))
+
+    tasks.trust_refresh()
+
+    assert set(TrustMetadata.objects.values_list("role", "version")) == before
+
+
+def test_the_reach_of_many_releases_takes_two_questions(organization, django_assert_num_queries):
+    releases = [release_of(organization, f"1.0.{n}", counter=n) for n in range(1, 4)]
+
+    with django_assert_num_queries(2):
+        assert set(reaches_of(releases).values()) == {frozenset(BOTH)}
+    assert reaches_of([]) == {}
 
 
 def test_the_sweep_tells_when_keepers_of_keys_have_to_sign(organization):

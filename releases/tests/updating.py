@@ -9,24 +9,22 @@ from common import clock
 from devices.models import Device, DeviceState, Heartbeat
 from devices.tests.factories import DeviceFactory, token_of
 from releases.models import DeviceUpdate, Release, Rollout
-from releases.tests.factories import (
-    ArtifactFactory,
-    DeviceUpdateFactory,
-    ReleaseFactory,
-    RolloutFactory,
-    RolloutTargetFactory,
-    published,
-    vouched,
-)
+from releases.tests.factories import DeviceUpdateFactory, RolloutFactory, RolloutTargetFactory
+from releases.tests.trust import release_of
+
+__all__ = [
+    "RESULTS",
+    "api_as",
+    "device_of",
+    "heard",
+    "release_of",
+    "rollout_of",
+    "said",
+    "seconds",
+    "updating",
+]
 
 RESULTS = "/api/v1/telemetry/update-results"
-
-
-def release_of(organization: Any, version: str, *, counter: int = 1) -> Release:
-    """Return a published release with one bundle for every role."""
-    release = ReleaseFactory(organization=organization, version=version)
-    ArtifactFactory(release=release)
-    return vouched(published(release, counter=counter))
 
 
 def rollout_of(release: Release, **fields: Any) -> Rollout:

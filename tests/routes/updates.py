@@ -19,5 +19,6 @@ UPDATES: list[Operation] = [
         by_device=True,
     ),
     get("device-updates"),
+    get("device-timeline"),
     get("update", path=PK),
 ]

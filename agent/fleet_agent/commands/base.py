@@ -15,6 +15,8 @@ from fleet_agent.portal import PortalClient
 from fleet_agent.processes import MAX_OUTPUT_BYTES
 from fleet_agent.redaction import plain_text
 from fleet_agent.settings import ConfigStore
+from fleet_agent.updates.deployment import Deployment
+from fleet_agent.updates.keeping import Keeping
 
 MAX_ERROR_BYTES = 4096
 INTERRUPTED = "interrupted by a restart of the agent"
@@ -70,7 +72,10 @@ def interrupted(detail: str = "") -> Outcome:
 
 @dataclass(frozen=True)
 class Context:
-    """What a command may use. `uptime_s` counts seconds since boot, `pause` waits for seconds."""
+    """What a command may use. `uptime_s` counts seconds since boot, `pause` waits for seconds.
+
+    `deployment` and `keeping` are there where the agent takes care of releases.
+    """
 
     store: ConfigStore
     state_dir: Path
@@ -80,6 +85,8 @@ class Context:
     recent_log: Callable[[], str]
     pause: Callable[[float], object]
     live: Optional[Live] = None
+    deployment: Optional[Deployment] = None
+    keeping: Optional[Keeping] = None
 
     def check_cancelled(self) -> None:
         """Raises CommandCancelledError when the portal wants the command to end."""

@@ -14,7 +14,10 @@ from fleet_agent.commands.base import (
 from fleet_agent.drift import AcceptedState
 from fleet_agent.journal import Entry
 from fleet_agent.keys import MAX_DRIFT_PATHS, is_plain_path
-from fleet_agent.settings import ConfigStore
+from fleet_agent.updates.drifted import release_drift
+
+# Of the release; the report of drift holds more.
+MAX_SHOWN = 100
 
 
 class DriftCheck(CommandType):
@@ -25,13 +28,13 @@ class DriftCheck(CommandType):
     def check(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
         paths = payload.get("paths")
         if paths is None:
-            return {"paths": watched_paths(context.store)}
+            return {"paths": context.store.watched_paths}
         if not isinstance(paths, list) or not 1 <= len(paths) <= MAX_DRIFT_PATHS:
             raise CommandRefusedError(f"paths must be a list of 1 to {MAX_DRIFT_PATHS} paths.")
         bad = [path for path in paths if not isinstance(path, str) or not is_plain_path(path)]
         if bad:
             raise CommandRefusedError(f"{bad[0]!r:.200}: not an absolute path without '..'.")
-        unnamed = [path for path in paths if path not in watched_paths(context.store)]
+        unnamed = [path for path in paths if path not in context.store.watched_paths]
         if unnamed:
             raise CommandRefusedError(
                 f"{unnamed[0][:200]} is not watched on this device. "
@@ -44,12 +47,16 @@ class DriftCheck(CommandType):
             result = AcceptedState(context.state_dir).compare(entry.arguments["paths"])
         except OSError as error:
             return Outcome("failed", error=f"The first state cannot be written down: {error}")
+        deployment = context.deployment
+        if deployment is not None:
+            try:
+                result["release"], items = release_drift(deployment)
+            except OSError as error:
+                return Outcome("failed", error=f"The release cannot be read: {error}")
+            result["release_drift"] = items[:MAX_SHOWN]
+            # The portal keeps drift apart from the results of commands.
+            deployment.on_drift()
         return Outcome("succeeded", result=result)
 
     def probe(self, entry: Entry, context: Context) -> Optional[Outcome]:
         return RESUME
-
-
-def watched_paths(store: ConfigStore) -> list[str]:
-    """Return fleet.conf and the files its owner wants watched."""
-    return [str(store.path), *store.settings.drift_paths]

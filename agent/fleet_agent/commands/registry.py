@@ -9,10 +9,12 @@ from fleet_agent.commands.bundle import Bundle
 from fleet_agent.commands.collect_logs import CollectLogs
 from fleet_agent.commands.config import Config
 from fleet_agent.commands.drift_check import DriftCheck
+from fleet_agent.commands.drift_repair import DriftRepair
 from fleet_agent.commands.ping import Ping
 from fleet_agent.commands.reboot import Reboot
 from fleet_agent.commands.restart_service import RestartService
 from fleet_agent.commands.run_script import RunScript
+from fleet_agent.commands.safe_mode import SafeModeCommand
 from fleet_agent.commands.update import Update
 
 TYPES: dict[str, CommandType] = {
@@ -27,6 +29,8 @@ TYPES: dict[str, CommandType] = {
         CollectLogs(),
         RunScript(),
         DriftCheck(),
+        DriftRepair(),
+        SafeModeCommand(),
     )
 }
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from fleet_agent.updates.errors import INSTALL, TIMEOUT, UpdateFailedError
+from fleet_agent.updates.errors import INSTALL, REFUSED, TIMEOUT, UpdateFailedError
 from fleet_agent.updates.hooks import Application, Limits
 from fleet_agent.updates.release_store import ReleaseStore
 from fleet_agent.updates.reports import UpdateReporter, end_report
-from fleet_agent.updates.state import ENDED, StateFile, UpdateState
+from fleet_agent.updates.state import ENDED, PREPARING, StateFile, UpdateState
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ class Attempt:
     limits: Limits
     check: Callable[[], None]
     pause: Callable[[float], object]
+    # Why the device does no longer want the update; empty as long as it does.
+    objection: Callable[[], str] = lambda: ""
     # What the portal wants to go wrong, where the device's owner lets it.
     chaos: dict[str, Any] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
@@ -52,11 +54,17 @@ class Attempt:
 
         Raises UpdateFailedError, UpdateWithdrawnError, OSError.
         """
-        if self.left_s() <= 0:
-            raise UpdateFailedError(TIMEOUT, "time", f"The time was over before the step {phase}.")
+        self.check_wanted(f"before the step {phase}")
         self.enter(phase)
         self.reporter.step(self.state, "installing", phase)
         self.fail_on_purpose(phase)
+
+    def check_wanted(self, when: str) -> None:
+        """Raises UpdateFailedError when the time is over or the device wants it no longer."""
+        if self.left_s() <= 0:
+            raise UpdateFailedError(TIMEOUT, "time", f"The time was over {when}.")
+        if self.state.phase in PREPARING and self.objection():
+            raise UpdateFailedError(REFUSED, "safe_mode", self.objection())
 
     def enter_anyway(self, phase: str) -> None:
         """Write the phase down if the disk takes it: a way back is gone in any case."""
@@ -73,6 +81,7 @@ class Attempt:
         """Wait that long, whatever else wakes this thread."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            self.check_wanted("while it waited")
             self.pause(end - time.monotonic())
 
     def fail_on_purpose(self, phase: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Optional
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.manifest import Manifest
 from fleet_agent.updates.release_store import PREVIOUS, ReleaseStore
+from fleet_agent.updates.safe_mode import SafeMode, Starts
 from fleet_agent.updates.state import StateFile, UpdateState
 
 
@@ -30,8 +31,11 @@ class Deployment:
         self._store = store
         self.lock = threading.RLock()
         self.states = StateFile(store.state_dir / "update.json")
-        # Set by whoever runs the update loop.
+        self.safe_mode = SafeMode(store.state_dir / "safe_mode.json")
+        self.starts = Starts(store.state_dir / "starts.json")
+        # Set by the loops: look for an update, for drift, now.
         self.on_wish: Callable[[], None] = lambda: None
+        self.on_drift: Callable[[], None] = lambda: None
         self._wishes: list[Wish] = []
         self._known: dict[tuple[str, str, int], Optional[Manifest]] = {}
 
@@ -85,4 +89,7 @@ class Deployment:
             "update_status": (state.report or {}).get("status") if state else None,
             "update_unreported": bool(state and state.is_unreported),
             "update_error": (state.report or {}).get("error") if state else None,
+            "safe_mode": self.safe_mode.is_on,
+            "safe_mode_reason": self.safe_mode.reason if self.safe_mode.is_on else None,
+            "failed_starts": self.starts.failed,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,8 @@ from fleet_agent.durable import write_atomically
 from fleet_agent.errors import PortalError
 from fleet_agent.pace import Backoff
 from fleet_agent.portal import PortalClient
-from fleet_agent.updates.errors import NETWORK, TIMEOUT, VERIFICATION, UpdateFailedError
+from fleet_agent.updates.errors import NETWORK, VERIFICATION, UpdateFailedError
 
-BLOCK_BYTES = 256 * 1024
 READ_TIMEOUT_S = 30.0
 # In a row, without one byte of progress.
 LINK_TRIES = 5
@@ -30,8 +29,8 @@ class Download:
     """One bundle on its way to `path`.
 
     `renewed_link` asks the portal for the offer again and returns a fresh link or raises
-    PortalError, `told` is called with the bytes there are, `left_s` gives the seconds this may
-    still take, `pause` waits.
+    PortalError, `told` is called with the bytes there are and may raise, `left_s` gives the seconds
+    this may still take, `pause` waits.
     """
 
     portal: PortalClient
@@ -52,6 +51,7 @@ class Download:
                 link = self.renewed_link() if is_stale else link
                 is_stale = False
                 self._fetch(link)
+                self._check_end()
             except PortalError as error:
                 is_stale = error.status in LINK_OVER
                 if self._there() > before:
@@ -93,14 +93,15 @@ class Download:
             offset = 0
         headers = {"Range": f"bytes={offset}-", "If-Range": tag} if offset else {}
         try:
-            with self.portal.file(link, headers=headers, read_timeout_s=READ_TIMEOUT_S) as answer:
-                self._take(answer, offset)
+            with self.portal.file(link, headers=headers, read_timeout_s=READ_TIMEOUT_S) as file:
+                answer, pieces = file
+                self._take(answer, pieces, offset)
         except PortalError as error:
             if error.status == 416:
                 self.forget()
             raise
 
-    def _take(self, answer: requests.Response, offset: int) -> None:
+    def _take(self, answer: requests.Response, pieces: Iterator[bytes], offset: int) -> None:
         if answer.status_code == 206:
             match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if match is None or int(match[1]) != offset:
@@ -112,13 +113,16 @@ class Download:
         if not offset:
             self._keep_tag(answer.headers.get("ETag", ""))
         with self.path.open("ab") as sink:
-            for block in answer.iter_content(BLOCK_BYTES):
+            for block in pieces:
                 sink.write(block)
                 offset += len(block)
                 if offset > self.size:
                     return
                 self.told(offset)
-                self._check_time()
+
+    def _check_end(self) -> None:
+        if self._there() < self.size:
+            raise PortalError("The connection was cut before the bundle was there.")
 
     def _tag(self) -> str:
         try:
@@ -138,12 +142,6 @@ class Download:
         if delay_s >= self.left_s():
             raise _failed("download", error)
         self.pause(delay_s)
-
-    def _check_time(self) -> None:
-        if self.left_s() <= 0:
-            raise UpdateFailedError(
-                TIMEOUT, "download", "The time for the update was over before the bundle was there."
-            )
 
     def _sync(self) -> None:
         handle = os.open(self.path, os.O_RDONLY)

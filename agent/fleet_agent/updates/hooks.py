@@ -84,7 +84,7 @@ class Application:
 
     def wait_until_healthy(self, *, left_s: float) -> None:
         """Ask again and again until it is healthy. Raises UpdateFailedError when it stays ill."""
-        deadline = time.monotonic() + max(1.0, min(self.limits.health_s, left_s))
+        deadline = time.monotonic() + max(0.0, min(self.limits.health_s, left_s))
         while True:
             try:
                 self._look(min(self.limits.one_health_s, max(1.0, deadline - time.monotonic())))

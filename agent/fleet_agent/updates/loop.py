@@ -14,18 +14,26 @@ from fleet_agent.pace import Backoff, jittered
 from fleet_agent.portal import PortalClient
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment, Wish
+from fleet_agent.updates.diagnostics import send_diagnostics
 from fleet_agent.updates.errors import REFUSED
 from fleet_agent.updates.hooks import Limits
+from fleet_agent.updates.keeping import Keeping
 from fleet_agent.updates.offer import Offer, OfferUnusableError, offer_from_answer
 from fleet_agent.updates.reports import PATH, UpdateReporter
 from fleet_agent.updates.state import PREPARING, UpdateState
 from fleet_agent.updates.trust_port import Trust
-from fleet_agent.updates.updater import Updater
+from fleet_agent.updates.updater import REDEPLOY, Updater
 
 # How often heartbeats may make it ask for one and the same version that it was not offered.
 SAME_TARGET_S = 300.0
 # What a portal answers that knows no releases yet.
 NO_RELEASES = (404, 405, 501)
+# What the portal says of an ordered update that something keeps from this device.
+UPDATE_REFUSED = "update_refused"
+# Between two tries to start an application that does not become healthy.
+SETTLE_S = 10.0
+NAP_S = 0.2
+IN_SAFE_MODE = "The device is in safe mode and takes nothing but a redeploy."
 NOT_ALLOWED = (
     "Updates are not allowed on this device. "
     "Set ALLOW_UPDATES=true in its fleet.conf to allow them."
@@ -46,6 +54,8 @@ class UpdateLoop(Loop):
         portal: PortalClient,
         deployment: Deployment,
         make_trust: TrustMaker,
+        boot_id: str,
+        recent_log: Callable[[], str] = str,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
     ) -> None:
         super().__init__(store=store, portal=portal)
@@ -56,6 +66,17 @@ class UpdateLoop(Loop):
         self._is_held = threading.Event()
         self._asked_for = ("", 0.0)
         self._wishes: list[Wish] = []
+        self._recent_log = recent_log
+        # What runs is looked at after a start of the agent, and after what went wrong.
+        self._is_settled = False
+        self.keeping = Keeping(
+            deployment=deployment,
+            boot_id=boot_id,
+            limits=limits,
+            check=self._check_stopping,
+            # Used by the thread of the commands, too, which may not eat this one's wakes.
+            pause=self._nap,
+        )
         deployment.on_wish = self.wake
 
     def told_target(self, version: Optional[str]) -> None:
@@ -70,12 +91,8 @@ class UpdateLoop(Loop):
             self.wake()
 
     def hold(self) -> None:
-        """Touch nothing that runs until the portal says that the update is not paused."""
+        """Ask whether the update is paused before anything that runs is touched."""
         self._is_held.set()
-        self.wake()
-
-    def release(self) -> None:
-        self._is_held.clear()
         self.wake()
 
     def turn(self) -> float:
@@ -83,6 +100,7 @@ class UpdateLoop(Loop):
         try:
             with self._deployment.lock:
                 self._settle()
+            self._tell_mode()
             has_worked = self._ask_and_update()
         except PortalError as error:
             wait_s = self._backoff.delay_s(error)
@@ -92,15 +110,32 @@ class UpdateLoop(Loop):
             log.warning("%s", error)
             has_worked = False
         self._backoff.reset()
-        self._answer_wishes()
-        return 0.0 if has_worked else jittered(self._store.settings.update_interval)
+        if not has_worked:
+            self._answer_wishes()
+        if has_worked:
+            return 0.0
+        if not self._is_settled:
+            return jittered(SETTLE_S)
+        return jittered(self._store.settings.update_interval)
 
     def _settle(self) -> None:
         """Bring to its end what was cut, and tell the portal what it has not heard."""
         state = self._deployment.states.state
         if state is not None and state.is_open and state.phase not in PREPARING:
             self._updater().resume(state)
+            self._is_settled = False
+        if not self._is_settled:
+            self._is_settled = self.keeping.is_settled()
         UpdateReporter(portal=self.portal, states=self._deployment.states).final()
+
+    def _tell_mode(self) -> None:
+        if not self._deployment.safe_mode.is_told:
+            send_diagnostics(
+                portal=self.portal,
+                store=self._store,
+                deployment=self._deployment,
+                recent_log=self._recent_log(),
+            )
 
     def _ask_and_update(self) -> bool:
         """Ask once; True when there was an update to carry out."""
@@ -110,14 +145,23 @@ class UpdateLoop(Loop):
             self._updater().withdraw(cut, "The portal offers the update no longer.")
         if offer is None:
             return False
-        refusal = self._refusal(offer)
+        code, refusal = self._refusal(offer)
         if refusal:
-            self._refuse(offer, refusal)
+            self._refuse(offer, code, refusal)
             return False
         with self._deployment.lock:
             self._updater().run(offer)
+            self._ended(offer)
             self._settle()
         return True
+
+    def _ended(self, offer: Offer) -> None:
+        """Do what the end of an update means for the mode and for what runs."""
+        state = self._deployment.states.state
+        has_worked = state is not None and (state.report or {}).get("status") == "claimed"
+        if has_worked and offer.kind == REDEPLOY and self._deployment.safe_mode.is_on:
+            self._deployment.safe_mode.leave(reason=f"{offer.version} was deployed again.")
+        self._is_settled = has_worked
 
     def _cut(self) -> Optional[UpdateState]:
         state = self._deployment.states.state
@@ -130,14 +174,28 @@ class UpdateLoop(Loop):
         except PortalError as error:
             if error.status in NO_RELEASES:
                 return None
-            raise
+            if error.code != UPDATE_REFUSED:
+                raise
+            for wish in self._wishes:
+                wish.refusal = str(error)
+            return None
         return offer_from_answer(answer) if answer else None
 
-    def _refusal(self, offer: Offer) -> str:
-        return "" if self._store.settings.allow_updates else NOT_ALLOWED
+    def _refusal(self, offer: Offer) -> tuple[str, str]:
+        """Return why this device takes no such update: a code and a sentence, or two empty ones."""
+        if not self._store.settings.allow_updates:
+            return "not_allowed", NOT_ALLOWED
+        if offer.kind != REDEPLOY and self._objection():
+            return "safe_mode", self._objection()
+        return "", ""
 
-    def _refuse(self, offer: Offer, why: str) -> None:
+    def _objection(self) -> str:
+        return IN_SAFE_MODE if self._deployment.safe_mode.is_on else ""
+
+    def _refuse(self, offer: Offer, code: str, why: str) -> None:
         log.warning("The update to %s is refused: %s", offer.version, why)
+        for wish in self._wishes:
+            wish.refusal = why
         self.portal.call(
             "POST",
             PATH,
@@ -145,7 +203,7 @@ class UpdateLoop(Loop):
                 "update_id": offer.update_id,
                 "status": "failed",
                 "failure_class": REFUSED,
-                "error_code": "not_allowed",
+                "error_code": code,
                 "error": why,
             },
         )
@@ -169,7 +227,15 @@ class UpdateLoop(Loop):
             pause=self.pause,
             is_held=self._is_held.is_set,
             limits=self._limits,
+            objection=self._objection,
         )
+
+    def _nap(self, seconds: float) -> None:
+        """Wait in short pieces. Raises AgentStopping."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._check_stopping()
+            time.sleep(min(NAP_S, max(0.0, end - time.monotonic())))
 
     def _check_stopping(self) -> None:
         if self._is_stopping:

@@ -17,7 +17,6 @@ from fleet_agent.updates.download import Download
 from fleet_agent.updates.errors import (
     INTERRUPTED,
     SPACE,
-    TIMEOUT,
     UpdateFailedError,
     UpdateWithdrawnError,
 )
@@ -147,14 +146,17 @@ class Preparation:
     def _downloader(self, manifest: Manifest) -> Download:
         attempt = self.attempt
         size = max(1, manifest.bundle_size)
+
+        def told(there: int) -> None:
+            attempt.reporter.progress(attempt.state, min(99, there * 100 // size))
+            attempt.check_wanted("before the bundle was there")
+
         return Download(
             portal=self.portal,
             path=self.store.part(manifest.release_id),
             size=manifest.bundle_size,
             renewed_link=lambda: self._same_offer().bundle_url,
-            told=lambda there: attempt.reporter.progress(
-                attempt.state, min(99, there * 100 // size)
-            ),
+            told=told,
             left_s=attempt.left_s,
             pause=attempt.wait,
         )
@@ -196,6 +198,8 @@ class Preparation:
         offer = self.ask()
         if offer is None or offer.update_id != self.attempt.state.update_id:
             raise UpdateWithdrawnError("The portal offers the update no longer.")
+        # It may be paused by now.
+        self.offer = offer
         return offer
 
     def _hold(self) -> None:
@@ -211,6 +215,5 @@ class Preparation:
                     return
             except PortalError as error:
                 log.info("Still held: %s", error)
-            if attempt.left_s() <= 0:
-                raise UpdateFailedError(TIMEOUT, "paused", "It was paused until its time was over.")
+            attempt.check_wanted("while it was paused")
             attempt.pause(min(HOLD_S, max(1.0, attempt.left_s())))

@@ -101,19 +101,23 @@ class ReleaseStore:
 
     def installed_before(self) -> frozenset[tuple[str, str]]:
         """Return version and commit of every release that has worked here."""
-        try:
-            pairs = json.loads((self.root / INSTALLED).read_bytes())
-            return frozenset((str(version), str(commit)) for version, commit in pairs)
-        except (OSError, ValueError, TypeError):
-            return frozenset()
+        return frozenset(self._installed())
 
     def note_installed(self, release_id: str) -> None:
         """Remember that a release has worked: a way back to it is allowed. Raises OSError."""
-        facts = self.facts(release_id)
-        if facts is None or (facts.version, facts.commit) in self.installed_before():
+        facts, known = self.facts(release_id), self._installed()
+        if facts is None or (facts.version, facts.commit) in known:
             return
-        pairs = [*sorted(self.installed_before()), (facts.version, facts.commit)]
-        write_atomically(self.root / INSTALLED, json.dumps(pairs[-KEPT_INSTALLED:]).encode())
+        pairs = [*known, (facts.version, facts.commit)][-KEPT_INSTALLED:]
+        write_atomically(self.root / INSTALLED, json.dumps(pairs).encode())
+
+    def _installed(self) -> list[tuple[str, str]]:
+        """Return version and commit of what has worked, the oldest first."""
+        try:
+            pairs = json.loads((self.root / INSTALLED).read_bytes())
+            return [(str(version), str(commit)) for version, commit in pairs]
+        except (OSError, ValueError, TypeError):
+            return []
 
     def free_bytes(self) -> int:
         """Return what may be written, the reserve left out. Raises OSError."""

@@ -199,10 +199,8 @@ def _difference(folder: Path, item: FileRecord) -> list[dict[str, Optional[str]]
         return [{**record, "kind": "changed", "actual": actual}]
     mode = stat.S_IMODE(found.st_mode)
     if mode != item.mode:
-        return [
-            {"path": item.path, "kind": "mode", "expected": f"{item.mode:04o}"}
-            | {"actual": f"{mode:04o}"}
-        ]
+        modes = {"expected": f"{item.mode:04o}", "actual": f"{mode:04o}"}
+        return [{"path": item.path, "kind": "mode", **modes}]
     return []
 
 

@@ -38,6 +38,7 @@ from fleet_agent.updates.state import (
 from fleet_agent.updates.trust_port import Trust
 from fleet_agent.updates.way_back import go_back
 
+REDEPLOY = "redeploy"
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +58,7 @@ class Updater:
     check: Callable[[], None]
     pause: Callable[[float], object]
     limits: Limits
+    objection: Callable[[], str] = lambda: ""
 
     def run(self, offer: Offer) -> None:
         """Carry out an offer, anew or from where an earlier run of the agent was cut.
@@ -138,6 +140,8 @@ class Updater:
             limits=self.limits,
             check=self.check,
             pause=self.pause,
+            # Whoever deploys again to get a device out of trouble means it.
+            objection=self.objection if state.kind != REDEPLOY else lambda: "",
             chaos=offer.chaos if offer is not None and self.settings.chaos else {},
         )
 

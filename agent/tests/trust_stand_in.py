@@ -1,0 +1,44 @@
+"""Trust for tests that are about updates: the double's word, without signatures."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Optional
+
+from update_double import UpdateBook
+
+from fleet_agent.updates.manifest import (
+    Installed,
+    Manifest,
+    Offered,
+    check_manifest,
+    read_manifest,
+)
+
+NOTHING = Installed()
+
+
+class StandInTrust:
+    """Believes the double's word. The real store asks who has signed."""
+
+    def __init__(self, book: UpdateBook) -> None:
+        self.book = book
+
+    def manifest(
+        self,
+        target_path: str,
+        *,
+        offered: Optional[Offered] = None,
+        installed: Installed = NOTHING,
+    ) -> Manifest:
+        content = json.dumps(self.book.manifests[target_path]).encode()
+        manifest = read_manifest(content, target_path)
+        check_manifest(
+            manifest,
+            organization="acme",
+            offered=offered,
+            installed=installed,
+            now=datetime.now(timezone.utc),
+        )
+        return manifest
