@@ -97,7 +97,16 @@ ROLLOUTS: list[Operation] = [
     ),
     get("rollout-targets", path={"pk": "rollout_id"}),
     get("rollout-events", path={"pk": "rollout_id"}),
-    _act("start", "start", "draft_rollout_id"),
+    # What was never drilled is drilled at its start.
+    _act(
+        "start",
+        "start",
+        "draft_rollout_id",
+        entries=(
+            Entry("rollout.drill", "rollout", "draft_rollout_id"),
+            Entry("rollout.start", "rollout", "draft_rollout_id"),
+        ),
+    ),
     # Approving takes a person.
     _act("approve", "approve", "unapproved_rollout_id", expect={"key": 403}),
     _act("pause", "pause", "rollout_id"),
