@@ -5,7 +5,8 @@ from tests.routes.shapes import Entry, Operation, get
 PK = {"pk": "update_id"}
 
 UPDATES: list[Operation] = [
-    get("device-update", by_device=True),
+    # What the device has open waits at a gate: nothing is offered.
+    get("device-update", by_device=True, expect={"device": 204}),
     Operation(
         "update-results",
         "POST",
