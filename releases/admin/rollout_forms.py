@@ -159,10 +159,3 @@ class FailureRuleForm(forms.Form):
             "threshold_percent": entered["threshold_percent"] or 20,
             "min_completed": entered["min_completed"] or 1,
         }
-
-
-# As docs/decisions/0009 has them.
-RULES = [
-    {"failure": "all", "threshold_percent": 20, "min_completed": 5},
-    {"failure": "false_success", "threshold_percent": 1, "min_completed": 1},
-]

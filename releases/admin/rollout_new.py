@@ -14,8 +14,9 @@ from commands.admin.batch_forms import TargetForm, WindowForm
 from common import clock
 from common.errors import DomainError
 from devices.models import DeviceGroup
-from releases.admin.rollout_forms import RULES, STAGES, FailureRuleForm, RolloutForm, StageForm
+from releases.admin.rollout_forms import STAGES, FailureRuleForm, RolloutForm, StageForm
 from releases.models import Release, Rollout
+from releases.services.guardrails import DEFAULT_RULES
 from releases.services.plans import Plan
 from releases.services.preview import plan_preview
 from releases.services.rollouts import rollout_create
@@ -35,7 +36,7 @@ class NewRollout:
         self.stages = [StageForm(segment, soak, data) for segment, soak in STAGES]
         self.rules = [
             FailureRuleForm(data, prefix=f"rule-{place}", initial=rule)
-            for place, rule in enumerate(RULES)
+            for place, rule in enumerate(DEFAULT_RULES)
         ]
         self.window = WindowForm(data)
 

@@ -18,9 +18,10 @@ OBSERVE_MINUTES = 15
 REGRESSION = "regression"
 # What `Rollout.evidence` keeps of the judged pairs.
 COUNTS = ("updated_worse", "control_worse", "ties", "log_e")
-# Of a rollout that was made without rules.
+# Of a rollout that was made without rules: quick where most fail, slow where a few do.
 DEFAULT_RULES: list[dict[str, Any]] = [
-    {"failure": ALL, "threshold_percent": 20, "min_completed": 5},
+    {"failure": ALL, "threshold_percent": 50, "min_completed": 3},
+    {"failure": ALL, "threshold_percent": 20, "min_completed": 20},
     {"failure": "false_success", "threshold_percent": 1, "min_completed": 1},
 ]
 # A cancelled update says nothing about the release.
