@@ -43,7 +43,9 @@ def world(
 def kept_world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
     """The same database, committed: the gateway has connections of its own."""
     with override_settings(MEDIA_ROOT=tmp_path):
-        yield build_world()
+        with transaction.atomic():
+            world = build_world()
+        yield world
 
 
 @pytest.fixture

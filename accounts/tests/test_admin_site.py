@@ -27,7 +27,12 @@ EXPECTED = {
     "devices.Device",
     "devices.DeviceEvent",
     "devices.DeviceGroup",
+    "devices.DriftReport",
     "devices.EnrollmentToken",
+    "releases.DeviceUpdate",
+    "releases.Release",
+    "releases.Rollout",
+    "releases.SiteCalendar",
 }
 
 
