@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -22,6 +23,7 @@ from gateway.heartbeat_shapes import read_beat
 from gateway.lane import Call
 from gateway.tests.door import Call as Request
 from gateway.waiting import NOBODY, Sender, Waiting
+from tests.running_portal import eventually
 
 MINUTE = timedelta(minutes=1)
 NUMBERS = {
@@ -207,6 +209,43 @@ def test_a_locked_device_is_left_and_does_not_hold_up_the_others(connection):
         replies = said(connection, PLAIN_HEARTBEATS.of([held.row, free.row]))
 
     assert [reply.positions for reply in replies] == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "stored"),
+    [("flaps = 5", True), ("sequence = 9", False), ("health = 'failed'", False)],
+)
+def test_a_state_written_since_the_statement_began_is_looked_at_again(connection, change, stored):
+    now = clock.now()
+    state = {"boot_id": "a", "sequence": 1, "health": "healthy", "health_since": now, "at": now}
+    body = {"ts": now.isoformat(), "boot_id": "a", "sequence": 2}
+    one = sent({}, state, {}, body, "", [])
+    # The statement's view of the tables is taken before it waits here for the lock.
+    waiting = PLAIN_HEARTBEATS.prepare.replace(
+        "FROM unnest(", "FROM (SELECT pg_advisory_xact_lock(7) OFFSET 0) l CROSS JOIN unnest(", 1
+    )
+    connection.execute("DEALLOCATE plain_heartbeats")
+    connection.execute("SET lock_timeout = 0")
+    connection.execute(waiting)
+    connection.commit()
+    with ThreadPoolExecutor() as threads, psycopg.connect(database.conninfo()) as other:
+        other.execute("SELECT pg_advisory_xact_lock(7)")
+        replies = threads.submit(said, connection, PLAIN_HEARTBEATS.of([one.row]))
+        waits = (
+            "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+            " WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted"
+        )
+        eventually(lambda: other.execute(waits).rowcount == 1, within=5, what="the wait")
+        update = f"UPDATE devices_devicestate SET {change} WHERE device_id = %s"  # noqa: S608
+        other.execute(update, [one.device.pk])
+        other.commit()
+
+        assert bool(replies.result(5)) is stored
+    connection.commit()
+    after = DeviceState.objects.get()
+    assert Heartbeat.objects.count() == stored
+    assert (after.sequence == 2) is stored
+    assert after.flaps == (5 if stored else 0)
 
 
 def plan_of(connection: psycopg.Connection) -> str:
