@@ -2,18 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from gateway import counters, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
-from gateway.heartbeat_rows import HEARTBEATS, Reply
-from gateway.heartbeat_shapes import BOOT_ID, HEALTH, SEQUENCE, TS, Beat
-from gateway.lane import Lane, StatementFailed
+from gateway.heartbeat_rows import HEARTBEATS, PLAIN_HEARTBEATS, Reply
+from gateway.heartbeat_shapes import Beat
+from gateway.lane import Call, Lane, StatementFailed
+from gateway.waiting import (
+    AWAY,
+    NOBODY,
+    UNSTORABLE,
+    Outcome,
+    Sender,
+    Tell,
+    Waiting,
+    follows,
+    settle,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -33,61 +42,18 @@ _LOCKED = "55P03"
 _ONE_ROWS_FAULT = {"22", "23", "55"}
 
 
-class Outcome:
-    """What became of heartbeats; `status` is the HTTP status, `head` the answer up to the pace."""
+class Batch(NamedTuple):
+    """The heartbeats of one statement."""
 
-    __slots__ = ("head", "interval_s", "status")
+    items: list[Waiting]
+    call: Call[Reply]
 
-    def __init__(self, status: int, reply: Reply | None = None) -> None:
-        self.status = status
-        self.interval_s = reply.interval_s if reply else 0
-        self.head = b""
-        if reply and status == 200:
-            target = _encode(reply.target.decode() or None)
-            self.head = _HEAD % (reply.pending, target, reply.server_time)
+    @property
+    def is_plain(self) -> bool:
+        return self.call.statement is PLAIN_HEARTBEATS
 
 
-_HEAD = (
-    b'{"ack":true,"commands_pending":%d,"target_version":%b,"server_time":"%b","next_heartbeat_s":'
-)
-_encode = msgspec.json.Encoder().encode
-AWAY = Outcome(503)
-UNSTORABLE = Outcome(422)
-
-
-class Sender(NamedTuple):
-    """Who sends a heartbeat: the SHA-256 of a device token or of an API key, and for whom."""
-
-    token: bytes | None
-    api_key: bytes | None
-    # The device id in the path or the body; None: the device the token belongs to.
-    wanted: str | None
-    # Sent at once, and not kept for later.
-    live: bool
-
-
-# Told what became of a heartbeat, from the event loop; must not raise.
-Tell = Callable[[Outcome], None]
-
-
-class Waiting:
-    """One heartbeat on its way into a statement."""
-
-    __slots__ = ("beat", "ended", "key", "last", "retried", "sender", "since", "tell")
-
-    def __init__(self, sender: Sender, beat: Beat, tell: Tell) -> None:
-        self.sender = sender
-        self.beat = beat
-        self.tell = tell
-        self.ended = False
-        # The same device always has the same key; strangers may share one, which costs a round.
-        self.key = sender[2] or sender[0]
-        self.since = 0.0
-        self.last = True
-        self.retried = False
-
-
-_NOBODY = Waiting(Sender(None, None, None, live=False), (), lambda _outcome: None)
+_NOTHING = Batch([], Call(HEARTBEATS, []))
 
 
 class Gatherer:
@@ -96,6 +62,12 @@ class Gatherer:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: list[Waiting] = []
+        # What PostgreSQL works on and since when; nothing while it has nothing to do.
+        self._running = _NOTHING
+        self._since = 0.0
+        # What it is given after that, made while it works, once as much waits as there is room.
+        self._next: Batch | None = None
+        self._room = STATEMENT_LEAST
         self._stored = 0
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -111,7 +83,10 @@ class Gatherer:
     def put(self, sender: Sender, beat: Beat, tell: Tell) -> None:
         """Queue one heartbeat; `tell` is called once, when it is stored or cannot be."""
         self._waiting.append(Waiting(sender, beat, tell))
-        self._arrived.set()
+        if not self._running.items:
+            self._arrived.set()
+        elif self._next is None and len(self._waiting) >= self._room:
+            self._next = self._take()
 
     def ask(self, sender: Sender, beat: Beat) -> "asyncio.Future[Outcome]":
         """Queue one heartbeat; the future ends when it is stored or cannot be."""
@@ -126,48 +101,83 @@ class Gatherer:
 
     def close(self) -> None:
         """Refuse what waits."""
+        settle(self._next.items if self._next else [], AWAY)
         settle(self._waiting, AWAY)
-        self._waiting = []
+        self._next, self._waiting = None, []
 
     async def serve(self) -> None:
         """Store what waits, for ever."""
-        lane = Lane(HEARTBEATS)
+        lane = Lane(PLAIN_HEARTBEATS, HEARTBEATS)
         try:
             while True:
+                while self._has_next():
+                    await self._serve(lane)
+                self._stored, self._running = len(self._running.items), _NOTHING
+                self._arrived.clear()
                 await self._arrived.wait()
-                batch = self._take()
-                self._stored = len(batch)
-                if not self._waiting:
-                    self._arrived.clear()
-                await self._serve(lane, batch)
         finally:
+            settle(self._running.items, AWAY)
+            self._running = _NOTHING
             lane.close()
 
-    async def _serve(self, lane: Lane[Reply], batch: list[Waiting]) -> None:
-        started = time.perf_counter()
+    async def _serve(self, lane: Lane[Reply]) -> None:
+        """Run a statement and those that follow it at once; see the last one to its end."""
         try:
-            await self._store(lane, batch)
+            replies = await lane.run(self._advance(), self._relay)
+            await self._finish(self._running, replies)
+        except StatementFailed as failure:
+            await self._recover(lane, self._running, failure)
         except DatabaseAway:
-            log.warning("database_away", heartbeats=len(batch))
-            settle(batch, AWAY)
+            log.warning("database_away", heartbeats=len(self._running.items))
+            settle(self._running.items, AWAY)
         except Exception:
-            log.exception("heartbeats_failed", heartbeats=len(batch))
-            settle(batch, AWAY)
-        counters.STATEMENT.observe(time.perf_counter() - started)
-        counters.BATCH.observe(len(batch))
+            log.exception("heartbeats_failed", heartbeats=len(self._running.items))
+            settle(self._running.items, AWAY)
+        self._count()
+
+    def _relay(self, replies: list[Reply]) -> Call[Reply] | None:
+        """Take what a statement said when all is as usual, and return the next one.
+
+        The senders are told a moment later: first the next statement goes to PostgreSQL, which
+        works while this process answers.
+        """
+        items = self._running.items
+        said = sum(len(reply.positions) for reply in replies)
+        if said < len(items) or any(reply.first_use or reply.key_use for reply in replies):
+            return None
+        if not self._has_next():
+            return None
+        self._count()
+        self._loop.call_soon(self._settle, items, replies)
+        return self._advance()
+
+    def _count(self) -> None:
+        """Note that the running statement has ended."""
+        counters.STATEMENT.observe(time.perf_counter() - self._since)
+        counters.BATCH.observe(len(self._running.items))
         counters.WAITING.set(len(self._waiting))
 
-    def _room(self) -> int:
-        """Return how many heartbeats the next statement takes.
+    def _has_next(self) -> bool:
+        """Say whether there is another statement; make it, if that was not done before.
 
-        Half of the devices there are at the moment, those answered last included: while
+        It takes half of the devices there are at the moment, those answered last included: while
         PostgreSQL works on one half, this process answers and reads the other.
         """
-        half = (len(self._waiting) + self._stored + 1) // 2
-        return min(STATEMENT_MAX, max(STATEMENT_LEAST, half))
+        there = len(self._waiting) + (len(self._running.items) or self._stored)
+        there += len(self._next.items) if self._next else 0
+        self._room = min(STATEMENT_MAX, max(STATEMENT_LEAST, (there + 1) // 2))
+        while self._next is None and self._waiting:
+            self._next = self._take()
+        return self._next is not None
 
-    def _take(self) -> list[Waiting]:
-        """Take the next statement's heartbeats.
+    def _advance(self) -> Call[Reply]:
+        """Go on to the next statement."""
+        self._running, self._next = self._next or _NOTHING, None
+        self._since = time.perf_counter()
+        return self._running.call
+
+    def _take(self) -> Batch | None:
+        """Take the next statement's heartbeats; None when nothing can be made of them.
 
         Two of one device go together only where the later one stands for both; otherwise it and
         all that follow wait for the next statement, which applies them in their order.
@@ -175,21 +185,21 @@ class Gatherer:
         batch: list[Waiting] = []
         left: list[Waiting] = []
         newest: dict[str | bytes | None, Waiting | None] = {}
-        named = bool(self._waiting) and self._waiting[0].sender.wanted is not None
-        room = self._room()
+        named = self._waiting[0].sender.wanted is not None
+        room = self._room
         for position, item in enumerate(self._waiting):
             if len(batch) >= room:
                 left.extend(self._waiting[position:])
                 break
-            before = newest.get(item.key, _NOBODY)
+            before = newest.get(item.key, NOBODY)
             if before is None or (item.sender[2] is not None) is not named:
                 # Under a token alone the device is not known yet: it may be one that is here.
                 newest[item.key] = None
                 left.append(item)
-            elif before is _NOBODY:
+            elif before is NOBODY:
                 newest[item.key] = item
                 batch.append(item)
-            elif _follows(before, item):
+            elif follows(before, item):
                 before.last = False
                 newest[item.key] = item
                 batch.append(item)
@@ -197,38 +207,62 @@ class Gatherer:
                 newest[item.key] = None
                 left.append(item)
         self._waiting = left
-        return batch
-
-    async def _store(self, lane: Lane[Reply], batch: list[Waiting]) -> None:
-        """Store and answer one statement's heartbeats."""
         try:
-            replies = await lane.run([(*item.sender, item.last, *item.beat) for item in batch])
-            await self._note_use(replies)
-            busy = self._settle(batch, replies)
-            if busy:
-                await self._make_state_rows(busy)
-                self._try_again(busy)
+            return _batch(batch)
+        except Exception:
+            log.exception("heartbeats_failed", heartbeats=len(batch))
+            settle(batch, AWAY)
+            return None
+
+    async def _finish(self, batch: Batch, replies: list[Reply]) -> None:
+        """Answer one statement's heartbeats, and see to what is rare."""
+        await self._note_use(replies)
+        left = self._settle(batch.items, replies)
+        if not left:
+            return
+        if batch.is_plain:
+            self._leave(left)
+        else:
+            await self._make_state_rows(left)
+            self._try_again(left)
+
+    def _leave(self, items: list[Waiting]) -> None:
+        """Give what the statement for plain ones left to the next statement, before all others."""
+        following = self._next.items if self._next else []
+        for item in items:
+            item.unusual = True
+        for item in following:
+            item.last = True
+        self._waiting[:0] = [*items, *following]
+        self._next = None
+
+    async def _store(self, lane: Lane[Reply], items: list[Waiting]) -> None:
+        """Store and answer these heartbeats and no others."""
+        batch = Batch(items, HEARTBEATS.of(map(_row, items)))
+        try:
+            await self._finish(batch, await lane.run(batch.call))
         except StatementFailed as failure:
             await self._recover(lane, batch, failure)
 
-    async def _recover(
-        self, lane: Lane[Reply], batch: list[Waiting], failure: StatementFailed
-    ) -> None:
+    async def _recover(self, lane: Lane[Reply], batch: Batch, failure: StatementFailed) -> None:
         """Make a missing partition, or find the one heartbeat the database refuses."""
-        if failure.sqlstate == _NO_PARTITION and not batch[0].retried:
+        items = batch.items
+        if batch.is_plain:
+            self._leave(items)
+        elif failure.sqlstate == _NO_PARTITION and not items[0].retried:
             # The upkeep is late, or the day of a late heartbeat was dropped already.
-            for item in batch:
+            for item in items:
                 item.retried = True
             await self._aside(statements.PARTITIONS)
-            await self._store(lane, batch)
+            await self._store(lane, items)
         elif failure.sqlstate[:2] not in _ONE_ROWS_FAULT:
             log.error("heartbeats_failed", sqlstate=failure.sqlstate, reason=str(failure))
-            settle(batch, AWAY)
-        elif len(batch) == 1:
+            settle(items, AWAY)
+        elif len(items) == 1:
             log.warning("heartbeat_unstorable", sqlstate=failure.sqlstate, reason=str(failure))
-            settle(batch, AWAY if failure.sqlstate == _LOCKED else UNSTORABLE)
+            settle(items, AWAY if failure.sqlstate == _LOCKED else UNSTORABLE)
         else:
-            for item in batch:
+            for item in items:
                 item.last = True
                 await self._store(lane, [item])
 
@@ -284,38 +318,11 @@ class Gatherer:
         self._arrived.set()
 
 
-def _follows(before: Waiting, item: Waiting) -> bool:
-    """Say whether storing both and keeping the state of `item` equals applying them in turn."""
-    if before.sender != item.sender:
-        return False
-    one, two = before.beat, item.beat
-    if one == two:
-        return True
-    earlier, later = one[TS], two[TS]
-    if earlier is None or later is None or one[HEALTH] != two[HEALTH]:
-        return False
-    if one[BOOT_ID] != two[BOOT_ID]:
-        return False
-    low, high = one[SEQUENCE], two[SEQUENCE]
-    if low is None or high is None:
-        return low is high and bool(later > earlier)
-    return bool(high > low and later >= earlier)
+def _row(item: Waiting) -> tuple[Any, ...]:
+    return (*item.sender, item.last, *item.beat)
 
 
-def settle(batch: list[Waiting], outcome: Outcome) -> None:
-    """End every heartbeat of the batch that has not ended the same way.
-
-    The senders are told a moment later: first the next statement goes to PostgreSQL, which works
-    while this process answers.
-    """
-    open_ = [item for item in batch if not item.ended]
-    for item in open_:
-        item.ended = True
-    if open_:
-        counters.HEARTBEATS.labels(str(outcome.status)).inc(len(open_))
-        asyncio.get_running_loop().call_soon(_tell, open_, outcome)
-
-
-def _tell(items: list[Waiting], outcome: Outcome) -> None:
-    for item in items:
-        item.tell(outcome)
+def _batch(items: list[Waiting]) -> Batch:
+    """Return the heartbeats with the statement that is right for them."""
+    statement = PLAIN_HEARTBEATS if all(item.is_plain for item in items) else HEARTBEATS
+    return Batch(items, statement.of(map(_row, items)))

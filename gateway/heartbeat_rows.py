@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from psycopg import pq
 
-from gateway import columns, statements
+from gateway import columns, plain_statement, statements
 from gateway.lane import Row, Statement
 
 _ROLES = columns.texts(statements.SENDING_ROLES)
@@ -58,3 +58,6 @@ def _read(result: pq.abc.PGresult, row: int) -> Reply:
 
 
 HEARTBEATS: Statement[Reply] = Statement(b"heartbeats", statements.HEARTBEATS, _pack, _read)
+PLAIN_HEARTBEATS: Statement[Reply] = Statement(
+    b"plain_heartbeats", plain_statement.PLAIN_HEARTBEATS, _pack, _read
+)

@@ -10,8 +10,9 @@ import msgspec
 from common import limits
 from gateway import refusals, statements
 from gateway.database import Connection, DatabaseAway, Pool, run
-from gateway.gatherer import Gatherer, Outcome, Sender, Tell
+from gateway.gatherer import Gatherer
 from gateway.heartbeat_shapes import SEQUENCE, TS, Beat, Refused, Unreadable, read_beat, read_json
+from gateway.waiting import Outcome, Sender, Tell
 from gateway.wire import Asked, Receive, Refusal, Send, answer, require_json
 from gateway.wire import read_body as read_bytes
 

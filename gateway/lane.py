@@ -1,15 +1,20 @@
-"""A connection of a hot path: one prepared statement, sent and read without ceremony.
+"""A connection of a hot path: prepared statements, sent and read without ceremony.
 
 A psycopg cursor costs some 350 microseconds per statement, whatever is in it: adapting
 parameters, loaders, a pool, two registrations of the socket with the event loop. Here the
 parameters are bytes already, the socket stays registered, and libpq is driven directly through
 `psycopg.pq`, its documented wrapper.
+
+While PostgreSQL waits for the next statement it does nothing, so a relay can hand it over at once,
+from where the answer was read: waking a task takes two turns of the event loop, with whatever else
+has arrived meanwhile in between.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -31,6 +36,26 @@ class Statement(Generic[Answer]):
     # A result in binary format and the number of a row.
     read: Callable[[pq.abc.PGresult, int], Answer]
 
+    def of(self, rows: Iterable[Row]) -> "Call[Answer]":
+        """Return the statement with its parameters."""
+        return Call(self, self.pack(rows))
+
+
+class Call(NamedTuple, Generic[Answer]):
+    """A statement and what it is given."""
+
+    statement: Statement[Answer]
+    parameters: list[bytes]
+
+
+# Takes what a statement said and returns the next call, or None: then whoever waits for the lane
+# takes the answers.
+Relay = Callable[[list[Answer]], Call[Answer] | None]
+
+
+class _Passing(Exception):
+    """PostgreSQL refused the statement; another attempt may work."""
+
 
 class StatementFailed(Exception):
     """PostgreSQL refused the statement; `sqlstate` says why."""
@@ -41,65 +66,56 @@ class StatementFailed(Exception):
 
 
 class Lane(Generic[Answer]):
-    """A connection that runs one statement and nothing else, once at a time."""
+    """A connection that runs these statements and nothing else, one at a time."""
 
-    def __init__(self, statement: Statement[Answer]) -> None:
-        self._statement = statement
+    def __init__(self, *statements: Statement[Answer]) -> None:
+        self._statements = statements
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._socket = -1
-        self._answer: asyncio.Future[pq.abc.PGresult] | None = None
+        self._call: Call[Answer] | None = None
+        self._relay: Relay[Answer] | None = None
+        self._answer: asyncio.Future[list[Answer]] | None = None
         self._result: pq.abc.PGresult | None = None
+        self._patience = asyncio.timeout(None)
 
-    async def run(self, rows: Iterable[Row]) -> list[Answer]:
-        """Run the statement and return what it says once it is committed.
+    async def run(self, call: Call[Answer], relay: Relay[Answer] | None = None) -> list[Answer]:
+        """Run a statement and return what it says once it is committed.
+
+        As long as `relay` takes the answers and has another one, that is run, and what the last of
+        them says is returned; all of the following is meant for that one.
 
         A lost connection is replaced; the statement may then run twice: it must allow for that.
         Raises DatabaseAway after PATIENCE_S seconds, StatementFailed when it is refused.
         """
-        parameters = self._statement.pack(rows)
-        deadline = self._loop.time() + PATIENCE_S
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    result = await self._attempt(parameters)
-            except TimeoutError:
-                self.close()
-                raise DatabaseAway from None
-            except (psycopg.OperationalError, OSError):
-                self.close()
-                if self._loop.time() + 0.1 > deadline:
-                    raise DatabaseAway from None
-                await asyncio.sleep(0.05)
-                continue
-            if result.status == pq.ExecStatus.TUPLES_OK:
-                read = self._statement.read
-                return [read(result, row) for row in range(result.ntuples)]
-            self._refuse(result)
-
-    def _refuse(self, result: pq.abc.PGresult) -> None:
-        """Raise for what another attempt would not change."""
-        state = result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000"
-        if state[:2] in {b"08", b"57"}:
+        self._call, self._relay = call, relay
+        try:
+            async with asyncio.timeout(PATIENCE_S) as self._patience:
+                while True:
+                    with suppress(_Passing):
+                        return await self._attempt(self._call)
+        except TimeoutError:
             self.close()
-        elif state[:2] != b"40":
-            raise StatementFailed(state.decode(), result.get_error_message())
+            raise DatabaseAway from None
 
-    async def _attempt(self, parameters: list[bytes]) -> pq.abc.PGresult:
-        connection = self._connection or await self._open()
-        wire = connection.pgconn
-        self._answer = self._loop.create_future()
-        self._result = None
-        formats = [pq.Format.BINARY] * len(parameters)
-        wire.send_query_prepared(self._statement.name, parameters, formats, pq.Format.BINARY)
-        while wire.flush():
-            await self._writable()
-        return await self._answer
+    async def _attempt(self, call: Call[Answer]) -> list[Answer]:
+        try:
+            connection = self._connection or await self._open()
+            self._answer = self._loop.create_future()
+            self._send(connection, call)
+            return await self._answer
+        except (psycopg.OperationalError, OSError):
+            self.close()
+            if self._loop.time() + 0.1 > (self._patience.when() or 0.0):
+                raise DatabaseAway from None
+            await asyncio.sleep(0.05)
+            raise _Passing from None
 
     async def _open(self) -> Connection:
         connection = await connect()
         try:
-            await connection.execute(self._statement.prepare)
+            for statement in self._statements:
+                await connection.execute(statement.prepare)
         except BaseException:
             connection.pgconn.finish()
             raise
@@ -108,30 +124,67 @@ class Lane(Generic[Answer]):
         self._loop.add_reader(self._socket, self._readable, connection)
         return connection
 
-    async def _writable(self) -> None:
-        """Wait until the socket takes more; read meanwhile, or both sides might wait."""
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._socket, _settle, ready)
+    def _send(self, connection: Connection, call: Call[Answer]) -> None:
+        self._call, self._result = call, None
+        statement, parameters = call
+        formats = [pq.Format.BINARY] * len(parameters)
+        connection.pgconn.send_query_prepared(statement.name, parameters, formats, pq.Format.BINARY)
+        if connection.pgconn.flush():
+            self._loop.add_writer(self._socket, self._writable, connection)
+
+    def _writable(self, connection: Connection) -> None:
+        """Send what the socket did not take; what it says is read meanwhile."""
         try:
-            await ready
-        finally:
-            self._loop.remove_writer(self._socket)
+            if not connection.pgconn.flush():
+                self._loop.remove_writer(self._socket)
+        except psycopg.OperationalError as error:
+            self._fail(error)
 
     def _readable(self, connection: Connection) -> None:
-        wire, answer = connection.pgconn, self._answer
+        wire = connection.pgconn
         try:
             wire.consume_input()
             while not wire.is_busy():
                 result = wire.get_result()
                 if result is None:
-                    if answer is not None and not answer.done() and self._result is not None:
-                        answer.set_result(self._result)
+                    self._ended(connection)
                     return
                 self._result = result
         except psycopg.OperationalError as error:
+            self._fail(error)
+
+    def _ended(self, connection: Connection) -> None:
+        result, answer, call = self._result, self._answer, self._call
+        if result is None or answer is None or answer.done() or call is None:
+            return
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            answer.set_exception(self._failure(result))
+            return
+        try:
+            replies = [call.statement.read(result, row) for row in range(result.ntuples)]
+            following = self._relay(replies) if self._relay else None
+            if following is None:
+                answer.set_result(replies)
+            else:
+                self._patience.reschedule(self._loop.time() + PATIENCE_S)
+                self._send(connection, following)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the answer deals with it
+            answer.set_exception(error)
+
+    def _failure(self, result: pq.abc.PGresult) -> Exception:
+        """Return what to raise for a refused statement."""
+        state = result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000"
+        if state[:2] in {b"08", b"57"}:
             self.close()
-            if answer is not None and not answer.done():
-                answer.set_exception(error)
+            return _Passing()
+        if state[:2] == b"40":
+            return _Passing()
+        return StatementFailed(state.decode(), result.get_error_message())
+
+    def _fail(self, error: Exception) -> None:
+        self.close()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
     def close(self) -> None:
         """Give the connection up; the next statement opens another."""
@@ -139,9 +192,5 @@ class Lane(Generic[Answer]):
         if connection is not None:
             # A lost connection no longer knows its socket.
             self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
             connection.pgconn.finish()
-
-
-def _settle(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)

@@ -23,8 +23,8 @@ from uvicorn.protocols.http.httptools_impl import (
 from common import limits
 from gateway import refusals
 from gateway.application import Gateway
-from gateway.gatherer import Outcome, Sender
 from gateway.heartbeats import Heartbeats
+from gateway.waiting import Outcome, Sender
 from gateway.wire import Answer, Asked, Refusal, problem_of, success
 
 log = structlog.get_logger(__name__)

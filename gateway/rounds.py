@@ -171,7 +171,7 @@ class Rounds(ABC, Generic[OneAsk, OneReply]):
         try:
             with self._wakeups.heard() as heard:
                 rows = [(*group.key, self.number(group.asks)) for group in groups]
-                replies = await lane.run(rows)
+                replies = await lane.run(self._statement.of(rows))
                 await self._confirm(replies)
                 self._settle(groups, replies, heard)
         except StatementFailed as failure:

@@ -6,10 +6,10 @@ from devices.models import Device
 from gateway import columns
 from gateway.claim_statements import worth_claiming
 
-_TRUST = f"interval '{int(limits.DEVICE_CLOCK_TRUST.total_seconds())} seconds'"
+TRUST = f"interval '{int(limits.DEVICE_CLOCK_TRUST.total_seconds())} seconds'"
 _PAST_BOOTS = 8
-_PENDING = Device.Lifecycle.PENDING.value
-_RETIRED = Device.Lifecycle.RETIRED.value
+PENDING = Device.Lifecycle.PENDING.value
+RETIRED = Device.Lifecycle.RETIRED.value
 
 SENDING_ROLES = sorted(POLICY[Action.HEARTBEAT_SEND])
 
@@ -55,13 +55,13 @@ PACKED: list[tuple[str, str, list[str], columns.Packer]] = [
     ),
 ]
 _FIRST_PACKED = 2 + len(UNNESTED)
-_NAMES = ", ".join(UNNESTED)
-_ARRAYS = ", ".join(f"${number}" for number, _ in enumerate(UNNESTED, start=2))
-_TYPES = ", ".join(
+NAMES = ", ".join(UNNESTED)
+ARRAYS = ", ".join(f"${number}" for number, _ in enumerate(UNNESTED, start=2))
+TYPES = ", ".join(
     f"{kind}[]"
     for kind in (*(kind for kind, _ in UNNESTED.values()), *(kind for kind, _, _, _ in PACKED))
 )
-_SERVER_TIME = """to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+SERVER_TIME = """to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 def _elements() -> dict[str, str]:
@@ -74,7 +74,7 @@ def _elements() -> dict[str, str]:
     return found
 
 
-_E = _elements()
+PICKED = _elements()
 
 # Who is behind a credential: `t` the token, `k` the API key, `o` the organisation, `d` the device.
 _CREDENTIAL = """
@@ -88,6 +88,15 @@ _CREDENTIAL = """
            ON o.id = coalesce(t.organization_id, k.organization_id) AND o.is_active
 """
 
+# The moment of a heartbeat: the device's when it can be trusted.
+MOMENT = f"""CASE WHEN {PICKED["ts"]} BETWEEN now() - {TRUST} AND now() + {TRUST}
+                THEN {PICKED["ts"]} ELSE now() END"""
+
+HISTORY = """INSERT INTO devices_heartbeat (
+           device_id, organization_id, at, received_at, boot_id, sequence, health, version, commit,
+           uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb, temperature_c,
+           containers_running, containers_failed, metrics, status, errors)"""
+
 # What the device's state is after a heartbeat `w`.
 _VERSION_NOW = "CASE WHEN w.newer AND w.version <> '' THEN w.version ELSE w.old_version END"
 _HEALTH_NOW = """coalesce(w.override, CASE WHEN w.newer OR w.old_health IN ('offline', 'unknown')
@@ -96,16 +105,17 @@ _HEALTH_NOW = """coalesce(w.override, CASE WHEN w.newer OR w.old_health IN ('off
 # Outcomes are HTTP statuses. A heartbeat that comes back in no row belongs to a device whose
 # state somebody else is writing at the moment, or that has no state row yet. What decides stands
 # before what is only carried along: a row is read from the left as far as it is needed.
+# `gateway.plain_statement` does the same with heartbeats that have nothing unusual.
 HEARTBEATS = f"""
-PREPARE heartbeats (text[], {_TYPES}) AS
+PREPARE heartbeats (text[], {TYPES}) AS
 WITH known AS MATERIALIZED (
     SELECT r.i::integer AS i, d.id AS device, d.organization_id,
-           CASE WHEN o.id IS NULL OR (t.id IS NOT NULL AND d.lifecycle = '{_RETIRED}') THEN 401
+           CASE WHEN o.id IS NULL OR (t.id IS NOT NULL AND d.lifecycle = '{RETIRED}') THEN 401
                 WHEN k.id IS NOT NULL AND k.role <> ALL ($1) THEN 403
                 WHEN d.id IS NULL OR d.device_id <> r.wanted THEN 404
-                WHEN d.lifecycle = '{_RETIRED}' THEN 403
+                WHEN d.lifecycle = '{RETIRED}' THEN 403
                 ELSE 200 END AS outcome,
-           d.lifecycle <> '{_PENDING}' AS accepted, {_E["last"]} = 1 AS last,
+           d.lifecycle <> '{PENDING}' AS accepted, {PICKED["last"]} = 1 AS last,
            coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) AS interval_s,
            d.target_version,
            CASE WHEN t.confirmed_at IS NULL THEN t.id END AS first_use,
@@ -113,11 +123,10 @@ WITH known AS MATERIALIZED (
                 THEN k.id END AS key_use,
            CASE WHEN d.status_override_until IS NULL OR d.status_override_until > now()
                 THEN nullif(d.status_override, '') END AS override,
-           CASE WHEN {_E["ts"]} BETWEEN now() - {_TRUST} AND now() + {_TRUST}
-                THEN {_E["ts"]} ELSE now() END AS at,
-           r.health, r.boot_id, {_E["sequence"]} AS sequence, r.version, r.agent_version, r.commit,
-           r.metrics, r.status, r.errors
-      FROM unnest({_ARRAYS}) WITH ORDINALITY AS r ({_NAMES}, i)
+           {MOMENT} AS at,
+           r.health, r.boot_id, {PICKED["sequence"]} AS sequence, r.version, r.agent_version,
+           r.commit, r.metrics, r.status, r.errors
+      FROM unnest({ARRAYS}) WITH ORDINALITY AS r ({NAMES}, i)
     {_CREDENTIAL}
     LEFT JOIN devices_device d
            ON d.id = coalesce(t.device_id, (SELECT x.id FROM devices_device x
@@ -142,14 +151,11 @@ WITH known AS MATERIALIZED (
     SELECT w.*, {_HEALTH_NOW} AS new_health
       FROM held w WHERE w.last
 ), stored AS (
-    INSERT INTO devices_heartbeat (
-           device_id, organization_id, at, received_at, boot_id, sequence, health, version, commit,
-           uptime_seconds, cpu_percent, mem_percent, disk_percent, disk_free_gb, temperature_c,
-           containers_running, containers_failed, metrics, status, errors)
+    {HISTORY}
     SELECT device, organization_id, at, now(), boot_id, coalesce(sequence, 0), health, version,
-           commit, {_E["uptime_seconds"]}, {_E["cpu_percent"]}, {_E["mem_percent"]},
-           {_E["disk_percent"]}, {_E["disk_free_gb"]}, {_E["temperature_c"]},
-           {_E["containers_running"]}, {_E["containers_failed"]}, metrics, status, errors
+           commit, {PICKED["uptime_seconds"]}, {PICKED["cpu_percent"]}, {PICKED["mem_percent"]},
+           {PICKED["disk_percent"]}, {PICKED["disk_free_gb"]}, {PICKED["temperature_c"]},
+           {PICKED["containers_running"]}, {PICKED["containers_failed"]}, metrics, status, errors
       FROM held WHERE accepted
     ON CONFLICT DO NOTHING
 ), told AS (
@@ -181,31 +187,31 @@ WITH known AS MATERIALIZED (
                              ELSE s.past_boots END,
            boot_id = CASE WHEN w.newer AND w.boot_id <> '' THEN w.boot_id ELSE s.boot_id END,
            sequence = CASE WHEN w.newer AND w.boot_id <> '' THEN w.sequence ELSE s.sequence END,
-           skew_ms = CASE WHEN w.newer AND {_E["live"]} = 1 AND {_E["ts"]} IS NOT NULL
-                          THEN (extract(epoch FROM {_E["ts"]} - now()) * 1000)::bigint
+           skew_ms = CASE WHEN w.newer AND {PICKED["live"]} = 1 AND {PICKED["ts"]} IS NOT NULL
+                          THEN (extract(epoch FROM {PICKED["ts"]} - now()) * 1000)::bigint
                           ELSE s.skew_ms END,
            version = CASE WHEN w.newer AND w.version <> '' THEN w.version ELSE s.version END,
            agent_version = CASE WHEN w.newer AND w.agent_version <> '' THEN w.agent_version
                                 ELSE s.agent_version END,
            commit = CASE WHEN w.newer AND w.commit <> '' THEN w.commit ELSE s.commit END,
            last_convergence = CASE WHEN w.newer
-                                   THEN coalesce({_E["last_convergence"]}, s.last_convergence)
+                                   THEN coalesce({PICKED["last_convergence"]}, s.last_convergence)
                                    ELSE s.last_convergence END,
-           uptime_seconds = CASE WHEN w.newer THEN {_E["uptime_seconds"]}
+           uptime_seconds = CASE WHEN w.newer THEN {PICKED["uptime_seconds"]}
                 ELSE s.uptime_seconds END,
-           cpu_percent = CASE WHEN w.newer THEN {_E["cpu_percent"]}
+           cpu_percent = CASE WHEN w.newer THEN {PICKED["cpu_percent"]}
                 ELSE s.cpu_percent END,
-           mem_percent = CASE WHEN w.newer THEN {_E["mem_percent"]}
+           mem_percent = CASE WHEN w.newer THEN {PICKED["mem_percent"]}
                 ELSE s.mem_percent END,
-           disk_percent = CASE WHEN w.newer THEN {_E["disk_percent"]}
+           disk_percent = CASE WHEN w.newer THEN {PICKED["disk_percent"]}
                 ELSE s.disk_percent END,
-           disk_free_gb = CASE WHEN w.newer THEN {_E["disk_free_gb"]}
+           disk_free_gb = CASE WHEN w.newer THEN {PICKED["disk_free_gb"]}
                 ELSE s.disk_free_gb END,
-           temperature_c = CASE WHEN w.newer THEN {_E["temperature_c"]}
+           temperature_c = CASE WHEN w.newer THEN {PICKED["temperature_c"]}
                 ELSE s.temperature_c END,
-           containers_running = CASE WHEN w.newer THEN {_E["containers_running"]}
+           containers_running = CASE WHEN w.newer THEN {PICKED["containers_running"]}
                 ELSE s.containers_running END,
-           containers_failed = CASE WHEN w.newer THEN {_E["containers_failed"]}
+           containers_failed = CASE WHEN w.newer THEN {PICKED["containers_failed"]}
                 ELSE s.containers_failed END,
            metrics = CASE WHEN w.newer THEN coalesce(w.metrics, '{{}}') ELSE s.metrics END,
            status = CASE WHEN w.newer THEN coalesce(w.status, '{{}}') ELSE s.status END,
@@ -216,7 +222,7 @@ SELECT 200, CASE WHEN accepted THEN
             (SELECT count(*) FROM commands_command c
               WHERE c.device_id = w.device AND {worth_claiming(_VERSION_NOW, _HEALTH_NOW)})
             ELSE 0 END::integer,
-       target_version, interval_s, array_agg(i), first_use, key_use, {_SERVER_TIME}
+       target_version, interval_s, array_agg(i), first_use, key_use, {SERVER_TIME}
   FROM held w
  GROUP BY 2, 3, 4, 6, 7
 UNION ALL
@@ -268,7 +274,7 @@ SELECT d.device_id, k.role, coalesce(d.lifecycle, '')
   FROM (SELECT %s::bytea AS token, %s::bytea AS api_key) r
 {_CREDENTIAL}
   LEFT JOIN devices_device d ON d.id = t.device_id
- WHERE o.id IS NOT NULL AND d.lifecycle IS DISTINCT FROM '{_RETIRED}'
+ WHERE o.id IS NOT NULL AND d.lifecycle IS DISTINCT FROM '{RETIRED}'
 """  # noqa: S608
 
 PULSE = """

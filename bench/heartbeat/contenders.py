@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+FASTAPI, DRF, EMPTY = "FastAPI peer", "DRF and ORM", "empty server"
 PROJECT = Path(__file__).resolve().parents[2]
 START_PATIENCE_S = 30.0
 _UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level", "warning"]
@@ -70,13 +71,13 @@ def contenders(environ: dict[str, str]) -> list[Contender]:
             environ={**environ, "LOG_LEVEL": "WARNING"},
         ),
         Contender(
-            name="FastAPI peer",
+            name=FASTAPI,
             command=[*_UVICORN, "bench.heartbeat.peer_fastapi:app", "--port", "{port}"],
             environ={"PEER_DATABASE_URL": peer_url},
             api_key=True,
         ),
         Contender(
-            name="DRF and ORM",
+            name=DRF,
             command=[
                 *[sys.executable, "-m", "gunicorn", "bench.heartbeat.peer_drf:application"],
                 *["--worker-class", "gthread", "--workers", "2", "--threads", "8"],
@@ -89,7 +90,7 @@ def contenders(environ: dict[str, str]) -> list[Contender]:
             },
         ),
         Contender(
-            name="empty server",
+            name=EMPTY,
             command=[*_UVICORN, "bench.heartbeat.empty_server:application", "--port", "{port}"],
             environ={},
         ),

@@ -7,8 +7,8 @@ import pytest
 
 from accounts.tests.factories import api_key
 from devices.models import Heartbeat
-from gateway.gatherer import Outcome
 from gateway.tests.door import PATIENCE_S, Call
+from gateway.waiting import Outcome
 from tests.running_portal import eventually
 
 BEAT = b'{"health":"healthy"}'
