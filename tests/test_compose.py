@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from common import limits
+
 PROJECT = Path(__file__).resolve().parents[1]
 SERVICES = {
     "postgres", "redis", "migrate", "web", "gateway", "worker", "bundle-worker", "beat",
@@ -139,6 +141,67 @@ def test_the_portals_containers_cannot_gain_rights_or_change_their_files(service
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
     assert re.search(r"^USER portal$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def proxy_blocks() -> dict[str, str]:
+    """The locations of the proxy by their first line."""
+    proxy = (PROJECT / "deploy" / "proxy" / "nginx.conf").read_text(encoding="utf-8")
+    return dict(re.findall(r"location ((?:[=~] )?\S+) \{([^}]*)\}", re.sub(r"#.*", "", proxy)))
+
+
+def mebibytes(block: str) -> int:
+    return int(re.findall(r"client_max_body_size (\d+)m;", block)[0])
+
+
+def longest(path: str) -> str:
+    """The block of the one pattern of the proxy that takes this path."""
+    (block,) = [
+        block
+        for name, block in proxy_blocks().items()
+        if (name.startswith("~ ") and re.search(name[2:], path)) or name == f"= {path}"
+    ]
+    return block
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/artifacts/validate",
+        "/api/v1/releases/1.4.0/validate",
+        "/api/v1/releases/1.4.0/artifacts/any/bundle",
+        "/api/v1/releases/1.4.0/artifacts/any/parts",
+    ],
+)
+def test_a_bundle_of_a_release_passes_the_proxy_whole_and_in_time(path):
+    block = longest(path)
+
+    assert mebibytes(block) << 20 > limits.ARTIFACT_BYTES
+    assert "proxy_request_buffering off;" in block
+    assert int(re.findall(r"proxy_read_timeout (\d+)s;", block)[0]) > limits.ARTIFACT_READER_WALL_S
+    assert "proxy_pass http://web;" in block
+
+
+@pytest.mark.parametrize("path", ["/api/v1/releases", "/admin/releases/release/1/upload/"])
+def test_a_form_with_a_bundle_passes_the_proxy(path):
+    assert mebibytes(longest(path)) << 20 > limits.ARTIFACT_FORM_BYTES
+
+
+def test_the_proxy_reaches_the_bundles_of_releases_and_nothing_else_of_the_media(services):
+    prefix = services["web"]["environment"]["ARTIFACT_ACCEL_PREFIX"]
+    inside = {name: block for name, block in proxy_blocks().items() if "alias" in block}
+
+    assert list(inside) == [f"{prefix}/releases/bundles/"]
+    assert "internal;" in inside[f"{prefix}/releases/bundles/"]
+    assert "alias /srv/media/releases/bundles/;" in inside[f"{prefix}/releases/bundles/"]
+    assert "media:/srv/media:ro" in services["proxy"]["volumes"]
+
+
+def test_every_process_of_the_portal_sees_the_same_media_and_keys(services):
+    for name in ("web", "gateway", "worker", "bundle-worker"):
+        assert "media:/srv/media" in services[name]["volumes"], name
+        assert {"SIGNING_KEY", "TRUST_OFFLINE_ROOT", "ARTIFACT_STORAGE_URL"} <= set(
+            services[name]["environment"]
+        )
 
 
 def test_no_location_of_the_proxy_sets_a_header_of_its_own():
