@@ -13,6 +13,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from accounts.admin_pages import VerbForm
 from commands import registry
 from commands.models import CommandBatch
 from commands.services import Plan
@@ -277,10 +278,7 @@ class AbortRuleForm(forms.Form):
 RULES = ["rule-0", "rule-1"]
 
 
-class BatchReasonForm(forms.Form):
-    """Why somebody does something to a batch."""
+class BatchReasonForm(VerbForm):
+    """Why somebody does something to a batch, and whether devices are asked to stop."""
 
-    reason = forms.CharField(
-        required=False, max_length=limits.LINE_CHARS, widget=UnfoldAdminTextInputWidget()
-    )
     force = forms.BooleanField(required=False)

@@ -45,6 +45,7 @@
   const keepLive = (part) => {
     part.timer = setInterval(() => refresh(part), Number(part.dataset.every || 5) * 1000);
     if (part.querySelector("[data-ended]")) stop(part);
+    if (part.dataset.soon !== undefined) refresh(part);
   };
 
   // --- devices that arrive while “Add a device” is open ---
