@@ -68,9 +68,7 @@ class PageAdmin(TenantModelAdmin):
         """Return what the page and its live part show."""
         raise NotImplementedError
 
-    def act(
-        self, verb: str, row: Any, principal: Principal, entered: dict[str, Any]
-    ) -> Any | None:
+    def act(self, verb: str, row: Any, principal: Principal, entered: dict[str, Any]) -> Any | None:
         """Call the verb's service; return the row to go to when it is another."""
         raise NotImplementedError
 

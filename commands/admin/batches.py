@@ -99,7 +99,10 @@ class CommandBatchAdmin(PageAdmin):
         total = max(row.total, counts.total())
         counts[WAITING] = 0 if row.is_over else total - counts.total()
         return format_html(
-            '<span class="fp-progress">{}<small>{} of {}</small></span>', markup.bar(parts(counts)), ended, total
+            '<span class="fp-progress">{}<small>{} of {}</small></span>',
+            markup.bar(parts(counts)),
+            ended,
+            total,
         )
 
     @display(description="Devices")

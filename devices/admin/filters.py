@@ -119,6 +119,19 @@ class MaintenanceFilter(DropdownFilter):
         return queryset.filter(maintenance_mode=self.value() == "yes")
 
 
+class SafeModeFilter(DropdownFilter):
+    title = "safe mode"
+    parameter_name = "safe_mode"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("yes", "In safe mode"), ("no", "Not in safe mode")]
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        if self.value() not in {"yes", "no"}:
+            return queryset
+        return queryset.filter(safe_mode=self.value() == "yes")
+
+
 class LastSeenFilter(DropdownFilter):
     title = "last seen"
     parameter_name = "seen"

@@ -125,9 +125,7 @@ class ReleaseAdmin(PageAdmin):
     def page_context(self, row: Release, principal: Principal) -> dict[str, Any]:
         return release_context(row, principal)
 
-    def act(
-        self, verb: str, row: Release, principal: Principal, entered: dict[str, Any]
-    ) -> None:
+    def act(self, verb: str, row: Release, principal: Principal, entered: dict[str, Any]) -> None:
         now = clock.now()
         match verb:
             case "validate":

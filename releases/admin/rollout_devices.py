@@ -32,10 +32,10 @@ def simulation_context(rollout: Rollout, principal: Principal) -> dict[str, Any]
         told = simulate(of_rollout(rollout=rollout, principal=principal), now=clock.now())
     except DomainError as refusal:
         return {**context, "refusal": refusal.message}
-    most = max((stage["devices"] for stage in told["stages"]), default=0) or 1
+    soak = {stage.segment: stage.soak_minutes for stage in stages_of(rollout)}
     for stage in told["stages"]:
         stage["label"] = Device.Segment(stage["segment"]).label
-        stage["share"] = round(100 * stage["devices"] / most)
+        stage["soak_minutes"] = soak[stage["segment"]]
     return {
         **context,
         "told": told,

@@ -88,7 +88,10 @@ class RolloutAdmin(PageAdmin):
         ended = sum(counts[state] for state in ENDED)
         total = counts.total() - counts[LEFT_OUT]
         return format_html(
-            '<span class="fp-progress">{}<small>{} of {}</small></span>', markup.bar(parts(counts)), ended, total
+            '<span class="fp-progress">{}<small>{} of {}</small></span>',
+            markup.bar(parts(counts)),
+            ended,
+            total,
         )
 
     @display(description="Made", ordering="created_at")
@@ -143,7 +146,5 @@ class RolloutAdmin(PageAdmin):
     def page_context(self, row: Rollout, principal: Principal) -> dict[str, Any]:
         return rollout_context(row, principal, now=clock.now())
 
-    def act(
-        self, verb: str, row: Rollout, principal: Principal, entered: dict[str, Any]
-    ) -> None:
+    def act(self, verb: str, row: Rollout, principal: Principal, entered: dict[str, Any]) -> None:
         act(verb, row, principal, entered)
