@@ -287,7 +287,7 @@ def test_retries_and_expectations_are_entered_as_for_a_single_command(
         "expect_state": "healthy",
     }
     page = text_of(browser_of(operator).get(f"{LIST}{batch.pk}/change/"))
-    assert "network 3 ×, failed 1 ×" in page
+    assert "failed 1 time, network 3 times" in page
     act(operator, batch, "start")
     batches_advance(now=clock.now())
     command = Command.objects.filter(batch=batch).latest("pk")

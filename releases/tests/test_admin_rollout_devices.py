@@ -192,11 +192,12 @@ def test_devices_that_are_held_back_and_such_without_a_way_back_are_named(
     assert "old-1" in page
 
 
+@pytest.mark.parametrize("name", ["running", "draft"])
 def test_the_devices_of_a_foreign_rollout_are_as_good_as_absent(
-    stranger: Principal, running: Rollout, draft: Rollout
+    stranger: Principal, request: pytest.FixtureRequest, name: str
 ):
+    rollout = request.getfixturevalue(name)
     browser = browser_of(stranger)
 
-    for rollout in (running, draft):
-        assert browser.get(f"{LIST}{rollout.pk}/devices/").status_code == 302
-        assert browser.get(f"{LIST}{rollout.pk}/simulation/").status_code == 404
+    assert browser.get(f"{LIST}{rollout.pk}/devices/").status_code == 302
+    assert browser.get(f"{LIST}{rollout.pk}/simulation/").status_code == 404
