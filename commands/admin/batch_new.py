@@ -46,7 +46,7 @@ class NewBatch:
 
     def is_valid(self) -> bool:
         """Say whether everything can be read; each form has its own faults."""
-        forms = [self.target, self.plan, *self.rules, self.sheet]
+        forms: list[Any] = [self.target, self.plan, *self.rules, self.sheet]
         # Every form is asked, so that every fault is shown.
         found = [form.is_valid() for form in forms]
         return all(found)
