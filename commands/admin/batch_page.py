@@ -9,6 +9,7 @@ from accounts.policy import Action
 from accounts.principals import Principal
 from commands import registry
 from commands.models import ENDED, BatchTarget, Command, CommandBatch
+from commands.options import Options
 from commands.services.batch_progress import (
     STATUSES,
     WAITING,
@@ -119,6 +120,7 @@ def batch_context(batch: CommandBatch, principal: Principal, *, now: datetime) -
         "dialogs": mine,
         "own": own,
         "quiet": batch.is_over and not progress.open,
+        "not_before": Options.stored(batch.options).not_before,
         "next_window": _next_window(batch, now),
     }
 

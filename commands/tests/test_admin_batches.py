@@ -289,7 +289,7 @@ def test_retries_and_expectations_are_entered_as_for_a_single_command(
     page = text_of(browser_of(operator).get(f"{LIST}{batch.pk}/change/"))
     assert "failed 1 time, network 3 times" in page
     act(operator, batch, "start")
-    batches_advance(now=clock.now())
+    batches_advance(now=later)
     command = Command.objects.filter(batch=batch).latest("pk")
     assert (command.retries, command.expect_version) == ({"network": 3, "failed": 1}, "1.0.0")
 
