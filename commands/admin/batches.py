@@ -6,11 +6,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
@@ -18,40 +16,14 @@ from accounts.admin_lists import BoundedPaginator, MomentsFilter, PortalChangeLi
 from accounts.admin_pages import PageAdmin
 from accounts.policy import Action
 from accounts.principals import Principal
-from commands import registry, services
+from commands import services
 from commands.admin.batch_forms import BatchReasonForm
 from commands.admin.batch_new import new_view, preview_view
 from commands.admin.batch_page import VERBS, batch_context, parts
+from commands.admin.commands import KindFilter, StatusFilter
 from commands.models import ENDED, CommandBatch
 from commands.services.batch_progress import WAITING, counts_of
 from common import clock, markup
-
-
-class BatchStatusFilter(MultipleDropdownFilter):
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in CommandBatch.Status.choices]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[CommandBatch]
-    ) -> QuerySet[CommandBatch]:
-        wanted = [word for word in request.GET.getlist("status") if word]
-        return queryset.filter(status__in=wanted) if wanted else queryset
-
-
-class BatchKindFilter(DropdownFilter):
-    title = "type"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind.name, kind.label) for kind in registry.kinds()]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[CommandBatch]
-    ) -> QuerySet[CommandBatch]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
 class BatchList(PortalChangeList):
@@ -78,7 +50,7 @@ class CommandBatchAdmin(PageAdmin):
     act_form = BatchReasonForm
     paginator = BoundedPaginator
     list_display = ["title", "status_badge", "progress", "devices", "kind", "made", "created_by"]
-    list_filter = [BatchStatusFilter, BatchKindFilter, ("created_at", MomentsFilter)]
+    list_filter = [StatusFilter, KindFilter, ("created_at", MomentsFilter)]
     list_select_related = ["organization"]
     search_fields = ["name", "created_by"]
     search_help_text = "Name, or who made it"

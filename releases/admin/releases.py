@@ -4,14 +4,12 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.html import format_html, format_html_join
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from accounts.admin_lists import BoundedPaginator
+from accounts.admin_lists import BoundedPaginator, ChoiceFilter
 from accounts.admin_pages import PageAdmin
 from accounts.admin_requests import principal_of
 from accounts.policy import Action
@@ -27,15 +25,9 @@ from releases.services.uploads import artifact_store
 from releases.services.validating import release_validate
 
 
-class StateFilter(DropdownFilter):
+class StateFilter(ChoiceFilter):
     title = "state"
     parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in Release.State.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Release]) -> QuerySet[Release]:
-        return queryset.filter(state=self.value()) if self.value() else queryset
 
 
 @admin.register(Release)

@@ -4,16 +4,14 @@ from collections import Counter
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import MultipleDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from accounts.admin_lists import BoundedPaginator, MomentsFilter, PortalChangeList
+from accounts.admin_lists import BoundedPaginator, ChoicesFilter, MomentsFilter, PortalChangeList
 from accounts.admin_pages import PageAdmin
 from accounts.admin_requests import principal_of
 from accounts.policy import Action
@@ -28,16 +26,9 @@ from releases.models import ENDED, Rollout
 from releases.selectors.progress import LEFT_OUT, counts_of
 
 
-class StatusFilter(MultipleDropdownFilter):
+class StatusFilter(ChoicesFilter):
     title = "status"
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in Rollout.Status.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Rollout]) -> QuerySet[Rollout]:
-        wanted = [word for word in request.GET.getlist("status") if word]
-        return queryset.filter(status__in=wanted) if wanted else queryset
 
 
 class RolloutList(PortalChangeList):

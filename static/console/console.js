@@ -37,7 +37,9 @@
       return;
     }
     if (!answer.ok) return;
+    const open = [...part.querySelectorAll("details[id][open]")].map((one) => one.id);
     part.innerHTML = await answer.text();
+    open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     tellTime(part);
     if (part.querySelector("[data-ended]")) stop(part);
   };
