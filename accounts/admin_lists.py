@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
+    DropdownFilter,
+    MultipleDropdownFilter,
     RangeDateTimeFilter,
     RelatedDropdownFilter,
 )
@@ -40,6 +42,40 @@ class PortalChangeList(ChangeList):
         super().get_results(request)
         if not self.query and not self.has_active_filters:
             self.full_result_count = self.result_count
+
+
+def _choices_of(one: Any, model_admin: Any) -> list[tuple[str, str]]:
+    field = model_admin.model._meta.get_field(one.column or one.parameter_name)
+    return [(str(value), str(label)) for value, label in field.flatchoices]
+
+
+class ChoiceFilter(DropdownFilter):
+    """One of the choices of a column, which is called like the parameter unless it is named."""
+
+    column = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return _choices_of(self, model_admin)
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
+        """Narrow to the chosen value; one that is no choice finds nothing."""
+        column = self.column or self.parameter_name
+        return queryset.filter(**{column: self.value()}) if self.value() else queryset
+
+
+class ChoicesFilter(MultipleDropdownFilter):
+    """Some of the choices of a column at once."""
+
+    column = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return _choices_of(self, model_admin)
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
+        """Narrow to the chosen values."""
+        column = self.column or self.parameter_name
+        wanted = [word for word in request.GET.getlist(str(self.parameter_name)) if word]
+        return queryset.filter(**{f"{column}__in": wanted}) if wanted else queryset
 
 
 class MomentsFilter(RangeDateTimeFilter):

@@ -147,6 +147,8 @@ ARTIFACT_UPLOAD_LEFT = timedelta(days=1)
 # --- trust ---
 TRUST_KEYS = 16
 TRUST_SIGNATURES = 32
+# Of a signed file that is handed in: what lists many releases is long.
+TRUST_FILE_BYTES = 4 * 1024 * 1024
 # Days until signed metadata of a role expires. The portal signs its own again at half of it.
 TRUST_ROOT_DAYS = 365
 TRUST_TARGETS_DAYS = 365

@@ -1,9 +1,10 @@
 """Small pieces of HTML that lists and pages share."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 NOTHING = "\N{EN DASH}"
@@ -47,3 +48,11 @@ def badge(value: str, label: str = "") -> SafeString:
 
 def link(url: str, text: object) -> SafeString:
     return format_html('<a class="fp-link" href="{}">{}</a>', url, text)
+
+
+def bar(parts: Iterable[tuple[str, int, str]]) -> SafeString:
+    """Return counts as one bar of coloured parts: state, weight, words on hover."""
+    spans = format_html_join(
+        "", '<span class="fp-is-{}" style="flex: {}" title="{}"></span>', parts
+    )
+    return format_html('<span class="fp-bar">{}</span>', spans)

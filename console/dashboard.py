@@ -1,5 +1,6 @@
 """The first page: how the fleet is, what waits, what failed, and whether the portal is well."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,11 @@ from accounts.principals import Principal
 from commands.models import Command
 from commands.selectors import recent_failures, status_counts
 from common import clock
-from devices.models import Device, ServicePulse
+from devices.models import Device, DriftReport, ServicePulse
 from devices.selectors import health_counts
+from releases.admin.rollout_page import parts
+from releases.models import ENDED, LIVE, Rollout
+from releases.selectors.progress import LEFT_OUT, counts_of
 
 SHOWN = 6
 # A part of the portal that was silent for longer is taken for dead.
@@ -70,6 +74,41 @@ def _today(principal: Principal, now: datetime) -> list[dict[str, Any]]:
     ]
 
 
+def _rollouts(principal: Principal) -> list[dict[str, Any]]:
+    """Return rollouts that are on their way or were stopped, the newest first."""
+    rows = Rollout.objects.visible_to(principal).filter(status__in=[*LIVE, Rollout.Status.HALTED])
+    rollouts = list(
+        rows.select_related("release").prefetch_related("stages").order_by("-pk")[:SHOWN]
+    )
+    counts = counts_of(rollouts)
+    return [_rollout(one, counts.get(one.pk, Counter())) for one in rollouts]
+
+
+def _rollout(rollout: Rollout, counts: Counter[str]) -> dict[str, Any]:
+    opened = [stage for stage in rollout.stages.all() if stage.opened_at is not None]
+    newest = max(opened, key=lambda stage: stage.position, default=None)
+    return {
+        "rollout": rollout,
+        "stage": newest,
+        "parts": parts(counts),
+        "ended": sum(counts[state] for state in ENDED),
+        "total": counts.total() - counts[LEFT_OUT],
+    }
+
+
+def _needs_care(principal: Principal) -> list[dict[str, Any]]:
+    """Return how many devices have drifted or sit in safe mode; what is nowhere is not named."""
+    counted = []
+    if principal.may(Action.DRIFT_READ):
+        drift = DriftReport.objects.visible_to(principal).filter(resolved_at=None).count()
+        address = reverse("admin:devices_driftreport_changelist")
+        counted.append({"label": "with drift", "count": drift, "href": address})
+    safe = Device.objects.visible_to(principal).filter(safe_mode=True).count()
+    address = f"{reverse('admin:devices_device_changelist')}?safe_mode=yes"
+    counted.append({"label": "in safe mode", "count": safe, "href": address})
+    return [one for one in counted if one["count"]]
+
+
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Fill the page; the number of queries does not depend on the size of the fleet."""
     principal: Principal | None = getattr(request, "principal", None)
@@ -93,6 +132,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "failures": recent_failures(principal=principal, now=now, limit=SHOWN),
         "today": _today(principal, now),
         "pulses": pulses(now),
+        "rollouts": _rollouts(principal) if principal.may(Action.ROLLOUT_READ) else [],
+        "needs_care": _needs_care(principal),
         "may_enroll": principal.organization is not None
         and principal.may(Action.ENROLLMENT_TOKEN_MANAGE),
         "may_accept": principal.organization is not None and principal.may(Action.DEVICE_ACCEPT),

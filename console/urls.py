@@ -9,6 +9,7 @@ from console.views import (
     device_verbs,
     organization,
     system,
+    trust,
     updates,
 )
 
@@ -35,6 +36,9 @@ urlpatterns = [
     ),
     path("console/devices/<uuid:pk>/updates", wrap(updates.of_device), name="device-updates"),
     path("console/versions", wrap(updates.versions), name="versions"),
+    path("console/trust", wrap(trust.keys), name="trust"),
+    path("console/trust/drafts/<uuid:pk>", wrap(trust.draft), name="trust-draft"),
+    path("console/trust/drafts/<uuid:pk>/sign", wrap(trust.sign), name="trust-sign"),
     path("console/devices/<uuid:pk>/events", wrap(device.events), name="device-events"),
     path("console/devices/<uuid:pk>/audit", wrap(device.audit), name="device-audit"),
     path("console/devices/<uuid:pk>/bundles", wrap(bundle.of_device), name="device-bundles"),

@@ -123,6 +123,13 @@ NAVIGATION = [
             "admin:releases_sitecalendar_changelist",
             _may("calendar.read"),
         ),
+        _item(
+            "Signing keys",
+            "key_vertical",
+            "console:trust",
+            _may("release.read", everywhere=False),
+            active=_under("/console/trust"),
+        ),
     ),
     _group(
         "Governance",

@@ -13,7 +13,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from commands import registry
+from accounts.admin_pages import VerbForm
 from commands.models import CommandBatch
 from commands.services import Plan
 from common import limits
@@ -191,10 +191,9 @@ class WindowForm(forms.Form):
 
 
 class PlanForm(WavesForm, WindowForm):
-    """What is sent, when, and when to stop."""
+    """How it is called, and when it goes out."""
 
     name = forms.CharField(max_length=limits.NAME_CHARS, widget=UnfoldAdminTextInputWidget())
-    kind = _choice("Command", [])
     wave_pause_min = _number(
         "Pause between waves, minutes",
         0,
@@ -204,32 +203,12 @@ class PlanForm(WavesForm, WindowForm):
     start_at = forms.DateTimeField(label="Start (UTC)", required=False, widget=_MomentInput())
     end_at = forms.DateTimeField(label="End (UTC)", required=False, widget=_MomentInput())
     end_behavior = _choice("At the end", CommandBatch.End.choices, initial=CommandBatch.End.STOP)
-    priority = _number("Priority", -100, 100, initial=0, help_text="Larger goes first.")
-    expires_in_min = _number(
-        "Expires after minutes",
-        1,
-        limits.COMMAND_TTL_MAX_S // 60,
-        initial=limits.COMMAND_TTL_S // 60,
-        required=True,
-        help_text="A command that its device did not begin by then is dropped.",
-    )
 
     WINDOW = ("window_start", "window_minutes", "window_timezone", "window_days")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field: Any = self.fields["kind"]
-        field.choices = [(kind.name, kind.label) for kind in registry.kinds()]
 
     @property
     def window_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.WINDOW]
-
-    def options(self) -> dict[str, Any]:
-        """Return the options as a batch keeps them."""
-        priority = self.cleaned_data["priority"]
-        expires = {"expires_in_s": self.cleaned_data["expires_in_min"] * 60}
-        return expires | ({"priority": priority} if priority else {})
 
     def plan(self, abort_rules: list[dict[str, Any]]) -> Plan:
         """Return how the batch goes out."""
@@ -277,10 +256,7 @@ class AbortRuleForm(forms.Form):
 RULES = ["rule-0", "rule-1"]
 
 
-class BatchReasonForm(forms.Form):
-    """Why somebody does something to a batch."""
+class BatchReasonForm(VerbForm):
+    """Why somebody does something to a batch, and whether devices are asked to stop."""
 
-    reason = forms.CharField(
-        required=False, max_length=limits.LINE_CHARS, widget=UnfoldAdminTextInputWidget()
-    )
     force = forms.BooleanField(required=False)

@@ -12,10 +12,10 @@ from django.template.response import TemplateResponse
 from accounts.admin_requests import principal_of
 from accounts.policy import Action
 from accounts.principals import Principal
-from commands import registry, services
+from commands import services
 from commands.admin.batch_forms import RULES, AbortRuleForm, PlanForm, TargetForm, WavesForm
-from commands.admin.payload_forms import PayloadForm
-from commands.models import CommandBatch
+from commands.admin.queue_forms import Sheet
+from commands.models import CommandBatch, CommandTemplate
 from commands.services import batch_targets
 from common import clock, limits
 from common.errors import DomainError
@@ -29,43 +29,37 @@ class NewBatch:
     """The forms of the page, filled in with what was sent."""
 
     def __init__(
-        self, principal: Principal, data: Any = None, initial: dict[str, Any] | None = None
+        self,
+        principal: Principal,
+        data: Any = None,
+        initial: dict[str, Any] | None = None,
+        template: CommandTemplate | None = None,
     ) -> None:
         groups = DeviceGroup.objects.visible_to(principal).order_by("name")
         self.principal = principal
         self.target = TargetForm(groups, data, initial=initial or {})
-        self.plan = PlanForm(data, initial={"kind": DEFAULT_KIND})
+        self.plan = PlanForm(data)
         self.rules = [AbortRuleForm(data, prefix=prefix) for prefix in RULES]
-        # Only the chosen kind's fields are read: the others may stand half filled in.
-        self.payloads = [
-            PayloadForm(kind, data if data and data.get("kind") == kind.name else None)
-            for kind in registry.kinds()
-        ]
+        # What a template fills in stands beside what was entered about devices and waves.
+        ordered = None if template else data
+        self.sheet = Sheet(principal, data=ordered, template=template, kind=DEFAULT_KIND)
 
     def is_valid(self) -> bool:
         """Say whether everything can be read; each form has its own faults."""
-        payload = self._payload()
-        forms = [self.target, self.plan, *self.rules, *([payload] if payload else [])]
+        forms: list[Any] = [self.target, self.plan, *self.rules, self.sheet]
         # Every form is asked, so that every fault is shown.
         found = [form.is_valid() for form in forms]
-        return all(found) and payload is not None
-
-    def _payload(self) -> PayloadForm | None:
-        return next((one for one in self.payloads if one.is_bound), None)
+        return all(found)
 
     def create(self) -> CommandBatch | None:
         """Freeze a draft; None after a refusal, which then stands in the form."""
-        payload = self._payload()
-        if payload is None:
-            return None
         entered = self.plan.cleaned_data
         rules = [rule for form in self.rules if (rule := form.rule())]
+        kind, payload, _options = self.sheet.order()
         try:
             return services.batch_create(
                 name=entered["name"],
-                order=services.BatchOrder(
-                    payload.kind.name, payload.payload(), self.plan.options()
-                ),
+                order=services.BatchOrder(kind, payload, self.sheet.said()),
                 selection=self.target.selection(),
                 plan=self.plan.plan(rules),
                 principal=self.principal,
@@ -79,13 +73,24 @@ class NewBatch:
 
 
 def new_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Show the form, or make the draft it describes and lead to it."""
-    new = NewBatch(_creator(request), request.POST or None)
+    """Show the form, fill it in from a template, or make the draft it describes."""
+    principal = _creator(request)
+    new = NewBatch(principal, request.POST or None)
+    if "use_template" in request.POST:
+        template = new.sheet.chosen_template()
+        return _page(model_admin, request, _filled(request, template) if template else new)
     if request.method == "POST" and new.is_valid():
         batch = new.create()
         if batch is not None:
             return redirect("admin:commands_commandbatch_change", batch.pk)
     return _page(model_admin, request, new)
+
+
+def _filled(request: HttpRequest, template: CommandTemplate) -> NewBatch:
+    """Return the page as the template fills it in; a batch without a name takes the template's."""
+    data = request.POST.copy()
+    data["name"] = data.get("name") or template.name
+    return NewBatch(principal_of(request), data, template=template)
 
 
 def _creator(request: HttpRequest) -> Principal:
@@ -102,7 +107,9 @@ def _page(model_admin: Any, request: HttpRequest, new: NewBatch) -> HttpResponse
         "model_admin": model_admin,
         "opts": CommandBatch._meta,
         "new": new,
-        "kind": new.plan["kind"].value(),
+        "sheet": new.sheet,
+        "form": new.sheet.form,
+        "kind": new.sheet.form["kind"].value(),
         "way": new.target["way"].value() or "filter",
     }
     return TemplateResponse(request, "admin/commands/commandbatch/new.html", context)

@@ -1,14 +1,15 @@
 """What the page of a batch shows, and what can be done there."""
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from accounts.admin_pages import Verb
 from accounts.policy import Action
 from accounts.principals import Principal
 from commands import registry
 from commands.models import ENDED, BatchTarget, Command, CommandBatch
+from commands.options import Options
 from commands.services.batch_progress import (
     STATUSES,
     WAITING,
@@ -27,27 +28,7 @@ _SHOWN_SKIPPED = 50
 _BAR = [*ENDED, "running", "delivered", "queued", WAITING]
 
 
-@dataclass(frozen=True)
-class Verb:
-    """A button: what it says, what it asks, and where it stands."""
-
-    name: str
-    word: str
-    question: str
-    lead: str
-    done: str
-    right: Action
-    states: tuple[str, ...]
-    tone: str = ""
-    wants_reason: bool = False
-    offers_force: bool = False
-
-    def allowed(self, principal: Principal) -> bool:
-        """Say whether the person may do it at all."""
-        return principal.organization is not None and principal.may(self.right)
-
-
-_ALL = [
+VERBS = [
     Verb(
         "start",
         "Start",
@@ -67,7 +48,7 @@ _ALL = [
         Action.BATCH_APPROVE,
         ("awaiting_approval",),
         tone="main",
-        wants_reason=True,
+        reason="must",
     ),
     Verb(
         "resume",
@@ -96,6 +77,7 @@ _ALL = [
         "Drafted. Look at it, then start it.",
         Action.COMMAND_CREATE,
         ("running", "paused", "completed", "aborted", "cancelled"),
+        reason="no",
     ),
     Verb(
         "cancel",
@@ -106,10 +88,9 @@ _ALL = [
         Action.COMMAND_CANCEL,
         ("draft", "awaiting_approval", "scheduled", "running", "paused"),
         tone="bad",
-        offers_force=True,
+        asks="admin/commands/commandbatch/ask_force.html",
     ),
 ]
-VERBS = {verb.name: verb for verb in _ALL}
 
 
 def batch_context(batch: CommandBatch, principal: Principal, *, now: datetime) -> dict[str, Any]:
@@ -117,7 +98,7 @@ def batch_context(batch: CommandBatch, principal: Principal, *, now: datetime) -
     progress = progress_of(batch, principal)
     failures = failures_of(batch, principal)
     whole = sees_whole(batch, principal)
-    mine = [verb for verb in _ALL if whole and verb.allowed(principal)]
+    mine = [verb for verb in VERBS if whole and verb.allowed(principal)]
     may = [verb for verb in mine if batch.status in verb.states]
     if not failures or not failed_targets(batch).exists():
         may = [verb for verb in may if verb.name != "retry"]
@@ -139,6 +120,7 @@ def batch_context(batch: CommandBatch, principal: Principal, *, now: datetime) -
         "dialogs": mine,
         "own": own,
         "quiet": batch.is_over and not progress.open,
+        "not_before": Options.stored(batch.options).not_before,
         "next_window": _next_window(batch, now),
     }
 

@@ -5,60 +5,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import path
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import DropdownFilter, MultipleDropdownFilter
+from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from accounts.admin_lists import BoundedPaginator, MomentsFilter, PortalChangeList
-from accounts.admin_requests import principal_of
-from accounts.admin_site import TenantModelAdmin
+from accounts.admin_pages import PageAdmin
 from accounts.policy import Action
 from accounts.principals import Principal
-from commands import registry, services
+from commands import services
 from commands.admin.batch_forms import BatchReasonForm
 from commands.admin.batch_new import new_view, preview_view
 from commands.admin.batch_page import VERBS, batch_context, parts
+from commands.admin.commands import KindFilter, StatusFilter
 from commands.models import ENDED, CommandBatch
 from commands.services.batch_progress import WAITING, counts_of
-from common import clock, limits, markup
-from common.errors import DomainError
-
-
-class BatchStatusFilter(MultipleDropdownFilter):
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in CommandBatch.Status.choices]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[CommandBatch]
-    ) -> QuerySet[CommandBatch]:
-        wanted = [word for word in request.GET.getlist("status") if word]
-        return queryset.filter(status__in=wanted) if wanted else queryset
-
-
-class BatchKindFilter(DropdownFilter):
-    title = "type"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind.name, kind.label) for kind in registry.kinds()]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[CommandBatch]
-    ) -> QuerySet[CommandBatch]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+from common import clock, markup
 
 
 class BatchList(PortalChangeList):
@@ -71,25 +36,21 @@ class BatchList(PortalChangeList):
             batch.counts = counts.get(batch.pk, Counter())
 
 
-def bar(counts: Counter[str]) -> SafeString:
-    """Return counts by status as one bar of coloured parts."""
-    spans = format_html_join(
-        "", '<span class="fp-is-{}" style="flex: {}" title="{}"></span>', parts(counts)
-    )
-    return format_html('<span class="fp-bar">{}</span>', spans)
-
-
 @admin.register(CommandBatch)
-class CommandBatchAdmin(TenantModelAdmin):
+class CommandBatchAdmin(PageAdmin):
     """One order to many devices."""
 
     rights: ClassVar[dict[str, Action]] = {
         "view": Action.COMMAND_READ,
         "add": Action.COMMAND_CREATE,
     }
+    verbs = VERBS
+    page_template = "admin/commands/commandbatch/page.html"
+    live_template = "admin/commands/commandbatch/live.html"
+    act_form = BatchReasonForm
     paginator = BoundedPaginator
     list_display = ["title", "status_badge", "progress", "devices", "kind", "made", "created_by"]
-    list_filter = [BatchStatusFilter, BatchKindFilter, ("created_at", MomentsFilter)]
+    list_filter = [StatusFilter, KindFilter, ("created_at", MomentsFilter)]
     list_select_related = ["organization"]
     search_fields = ["name", "created_by"]
     search_help_text = "Name, or who made it"
@@ -110,7 +71,10 @@ class CommandBatchAdmin(TenantModelAdmin):
         total = max(row.total, counts.total())
         counts[WAITING] = 0 if row.is_over else total - counts.total()
         return format_html(
-            '<span class="fp-progress">{}<small>{} of {}</small></span>', bar(counts), ended, total
+            '<span class="fp-progress">{}<small>{} of {}</small></span>',
+            markup.bar(parts(counts)),
+            ended,
+            total,
         )
 
     @display(description="Devices")
@@ -126,11 +90,9 @@ class CommandBatchAdmin(TenantModelAdmin):
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
-        name = "commands_commandbatch"
+        name = "commands_commandbatch_preview"
         return [
-            path("preview/", wrap(partial(preview_view, self)), name=f"{name}_preview"),
-            path("<uuid:pk>/live/", wrap(self.live_view), name=f"{name}_live"),
-            path("<uuid:pk>/do/<slug:verb>/", wrap(self.act_view), name=f"{name}_act"),
+            path("preview/", wrap(partial(preview_view, self)), name=name),
             *super().get_urls(),
         ]
 
@@ -143,61 +105,13 @@ class CommandBatchAdmin(TenantModelAdmin):
         """Ask for the devices, the command and the plan."""
         return new_view(self, request)
 
-    def _visible(self, request: HttpRequest, object_id: object) -> CommandBatch | None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        found: CommandBatch | None = self.get_object(request, unquote(str(object_id)))
-        return found
+    def page_context(self, row: CommandBatch, principal: Principal) -> dict[str, Any]:
+        return batch_context(row, principal, now=clock.now())
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show one batch; nothing of it is edited."""
-        batch = self._visible(request, object_id)
-        if batch is None:
-            return self.absent(request, object_id)
-        context = {
-            **self.admin_site.each_context(request),
-            **batch_context(batch, principal_of(request), now=clock.now()),
-            "title": batch.name,
-            "model_admin": self,
-            "opts": self.opts,
-        }
-        return TemplateResponse(request, "admin/commands/commandbatch/page.html", context)
-
-    def live_view(self, request: HttpRequest, pk: object) -> HttpResponse:
-        """Return the changing part of the page."""
-        batch = self._visible(request, pk)
-        if batch is None:
-            return HttpResponse(status=404)
-        context = batch_context(batch, principal_of(request), now=clock.now())
-        return TemplateResponse(request, "admin/commands/commandbatch/live.html", context)
-
-    def act_view(self, request: HttpRequest, pk: object, verb: str) -> HttpResponse:
-        """Do to a batch what a button says."""
-        batch = self._visible(request, pk)
-        if batch is None:
-            return self.absent(request, pk)
-        principal = principal_of(request)
-        act = VERBS.get(verb)
-        if request.method != "POST" or act is None or not act.allowed(principal):
-            raise PermissionDenied
-        form = BatchReasonForm(request.POST)
-        if not form.is_valid():
-            self.message_user(
-                request, f"The reason has at most {limits.LINE_CHARS} characters.", messages.ERROR
-            )
-            return redirect("admin:commands_commandbatch_change", batch.pk)
-        try:
-            batch = _DO[verb](batch, principal, form.cleaned_data)
-            self.message_user(request, act.done, messages.SUCCESS)
-        except DomainError as refusal:
-            self.message_user(request, refusal.message, messages.ERROR)
-        return redirect("admin:commands_commandbatch_change", batch.pk)
+    def act(
+        self, verb: str, row: CommandBatch, principal: Principal, entered: dict[str, Any]
+    ) -> CommandBatch:
+        return _DO[verb](row, principal, entered)
 
 
 Doing = Callable[[CommandBatch, Principal, dict[str, Any]], CommandBatch]

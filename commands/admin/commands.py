@@ -10,11 +10,10 @@ from django.urls import path, reverse
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     DropdownFilter,
-    MultipleDropdownFilter,
 )
 from unfold.decorators import display
 
-from accounts.admin_lists import BoundedPaginator, MomentsFilter
+from accounts.admin_lists import BoundedPaginator, ChoicesFilter, MomentsFilter
 from accounts.admin_requests import principal_of
 from accounts.policy import Action
 from commands import registry, services
@@ -25,16 +24,9 @@ from common import clock, limits, markup
 from common.errors import DomainError
 
 
-class StatusFilter(MultipleDropdownFilter):
+class StatusFilter(ChoicesFilter):
     title = "status"
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in Command.Status.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Command]) -> QuerySet[Command]:
-        wanted = [word for word in request.GET.getlist("status") if word]
-        return queryset.filter(status__in=wanted) if wanted else queryset
 
 
 class KindFilter(DropdownFilter):

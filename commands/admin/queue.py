@@ -18,7 +18,7 @@ from accounts.principals import Principal
 from commands import services
 from commands.admin.once import FIELD, form_nonce, once
 from commands.admin.queue_forms import Sheet
-from commands.models import OPEN, CommandTemplate
+from commands.models import OPEN
 from commands.services import library
 from common import clock, limits
 from common.errors import DomainError
@@ -106,13 +106,8 @@ def _filled(request: HttpRequest, chosen: Selection) -> Sheet:
     """Return the page as the chosen template fills it in."""
     principal = principal_of(request)
     sheet = Sheet(principal, chosen.ids, request.POST)
-    sheet.form.is_valid()
-    template: CommandTemplate | None = sheet.form.cleaned_data.get("template")
-    if template is None:
-        if "template" not in sheet.form.errors:
-            sheet.form.add_error("template", "Choose one.")
-        return sheet
-    return Sheet(principal, chosen.ids, template=template)
+    template = sheet.chosen_template()
+    return Sheet(principal, chosen.ids, template=template) if template else sheet
 
 
 def _save_template(

@@ -115,7 +115,7 @@ class QueueForm(OptionsForm):
     """Which command for which devices, and the templates beside it."""
 
     kind = forms.ChoiceField(label="Command", widget=UnfoldAdminSelectWidget())
-    devices = forms.CharField(widget=forms.HiddenInput())
+    devices = forms.CharField(widget=forms.HiddenInput(), required=False)
     template = forms.ModelChoiceField(
         label="Start from a template",
         queryset=CommandTemplate.objects.none(),
@@ -150,11 +150,12 @@ class Sheet:
     def __init__(
         self,
         principal: Principal,
-        devices: str,
+        devices: str = "",
         data: Any = None,
         template: CommandTemplate | None = None,
+        kind: str = DEFAULT_KIND,
     ) -> None:
-        initial: dict[str, Any] = {"kind": DEFAULT_KIND, "devices": devices}
+        initial: dict[str, Any] = {"kind": kind, "devices": devices}
         if template is not None:
             initial |= entered_as(Options.stored(template.options))
             initial |= {"kind": template.kind, "template": template.pk}
@@ -203,14 +204,24 @@ class Sheet:
             raise ValueError("Nothing was sent.")
         return details.kind.name, details.payload(), self.form.options()
 
+    def chosen_template(self) -> CommandTemplate | None:
+        """Return the template that was asked for; None stands in the form."""
+        self.form.is_valid()
+        template: CommandTemplate | None = self.form.cleaned_data.get("template")
+        if template is None and "template" not in self.form.errors:
+            self.form.add_error("template", "Choose one.")
+        return template
+
+    def said(self) -> dict[str, Any]:
+        """Return the options of a valid page that are not as usual, in JSON values."""
+        usual, said = asdict(Options()), asdict(self.form.options())
+        if said["not_before"]:
+            said["not_before"] = said["not_before"].isoformat()
+        return {name: value for name, value in said.items() if value != usual[name]}
+
     def template_values(self) -> dict[str, Any]:
         """Return a valid page as a template keeps it: without the moment, and what is as usual."""
-        kind, payload, options = self.order()
-        usual = asdict(Options())
-        kept = {
-            name: value
-            for name, value in asdict(options).items()
-            if name != "not_before" and value != usual[name]
-        }
+        kind, payload, _options = self.order()
+        kept = {name: value for name, value in self.said().items() if name != "not_before"}
         name = self.form.cleaned_data["new_template"]
         return {"name": name, "kind": kind, "payload": payload, "options": kept}

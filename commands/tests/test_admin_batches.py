@@ -1,5 +1,6 @@
 """Batches in the browser."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from accounts.policy import Role
 from accounts.principals import Principal
 from accounts.tests.factories import member
 from audit.models import AuditEntry
-from commands.models import BatchTarget, Command, CommandBatch
+from commands.models import BatchTarget, Command, CommandBatch, CommandTemplate
 from commands.services import batches_advance
 from common import clock
 from common.ids import uuid7
@@ -268,3 +269,69 @@ def test_a_foreign_batch_is_as_good_as_absent(
     batch.refresh_from_db()
     assert batch.status == "draft"
     assert BatchTarget.objects.filter(batch=batch).count() == 4
+
+
+def test_retries_and_expectations_are_entered_as_for_a_single_command(
+    operator: Principal, kiosks: list[Device]
+):
+    later = clock.now() + timedelta(hours=3)
+    batch = drafted(operator, retry_network="3", retry_failed="1", expect_version="1.0.0",
+                    expect_state="healthy", not_before=f"{later:%Y-%m-%dT%H:%M}")  # fmt: skip
+
+    assert batch.options == {
+        "priority": 5,
+        "expires_in_s": 1800,
+        "not_before": later.replace(second=0, microsecond=0).isoformat(),
+        "retries": {"network": 3, "failed": 1},
+        "expect_version": "1.0.0",
+        "expect_state": "healthy",
+    }
+    page = text_of(browser_of(operator).get(f"{LIST}{batch.pk}/change/"))
+    assert "failed 1 time, network 3 times" in page
+    act(operator, batch, "start")
+    batches_advance(now=later)
+    command = Command.objects.filter(batch=batch).latest("pk")
+    assert (command.retries, command.expect_version) == ({"network": 3, "failed": 1}, "1.0.0")
+
+
+def test_a_template_fills_the_form_in_and_leaves_devices_and_waves_as_they_were(
+    operator: Principal, kiosks: list[Device]
+):
+    template = CommandTemplate.objects.create(
+        organization=operator.acting_organization(),
+        name="Restart the player",
+        kind="restart_service",
+        payload={"service": "player.service"},
+        options={"retries": {"network": 2}, "expect_version": "2.0.0"},
+        created_at=clock.now(),
+    )
+    chosen = {"template": str(template.pk), "use_template": "1", "kind": "ping",
+              "way": "devices", "devices": "kiosk-1", "waves": "1, 50 %",
+              "end_behavior": "stop"}  # fmt: skip
+
+    answer = browser_of(operator).post(NEW, chosen)
+
+    new = answer.context["new"]
+    assert answer.context["kind"] == "restart_service"
+    assert new.sheet.form["retry_network"].value() == 2
+    assert new.sheet.form["expect_version"].value() == "2.0.0"
+    assert new.plan["name"].value() == "Restart the player"
+    assert (new.plan["waves"].value(), new.target["devices"].value()) == ("1, 50 %", "kiosk-1")
+    assert 'value="player.service"' in text_of(answer)
+    assert not CommandBatch.objects.exists()
+
+
+def test_a_foreign_template_is_no_choice(operator: Principal, stranger: Principal):
+    foreign = CommandTemplate.objects.create(
+        organization=stranger.acting_organization(),
+        name="theirs",
+        kind="ping",
+        created_at=clock.now(),
+    )
+
+    answer = browser_of(operator).post(
+        NEW, {**FORM, "template": str(foreign.pk), "use_template": "1"}
+    )
+
+    assert answer.context["new"].sheet.form.errors["template"]
+    assert "theirs" not in text_of(answer)

@@ -27,6 +27,12 @@ def span(seconds: float | None) -> str:
 
 
 @register.filter
+def minutes(count: float) -> str:
+    """A number of minutes in its largest unit."""
+    return markup.span_text(60 * count)
+
+
+@register.filter
 def pretty(value: Any) -> str:
     """A JSON value on several lines."""
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)

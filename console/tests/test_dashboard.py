@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -11,8 +12,15 @@ from commands.tests.factories import CommandFactory
 from common import clock
 from console.dashboard import PULSE_PATIENCE, pulses
 from console.tests.browsers import browser_of, text_of
-from devices.models import Device, ServicePulse
+from devices.models import Device, DriftReport, ServicePulse
 from devices.tests.factories import DeviceFactory
+from releases.models import Rollout
+from releases.tests.factories import (
+    ReleaseFactory,
+    RolloutFactory,
+    RolloutStageFactory,
+    RolloutTargetFactory,
+)
 
 
 def test_an_empty_fleet_is_invited_to_add_its_first_device(admin: Principal, viewer: Principal):
@@ -78,12 +86,61 @@ def test_the_page_costs_the_same_whatever_the_size_of_the_fleet(
 
     for _ in range(3):
         CommandFactory(device=DeviceFactory(organization=organization))
+    under_way(organization)
     few = cost()
     for _ in range(30):
         CommandFactory(device=DeviceFactory(organization=organization))
+    for _ in range(3):
+        under_way(organization)
 
     assert cost() == few
-    assert few <= 16
+    assert few <= 21
+
+
+def under_way(organization: Organization, **fields: Any) -> Rollout:
+    release = ReleaseFactory(organization=organization)
+    now = clock.now()
+    rollout: Rollout = RolloutFactory(
+        release=release, **{"status": "running", "started_at": now, **fields}
+    )
+    RolloutStageFactory(rollout=rollout, segment="canary", percentage=25, opened_at=now)
+    RolloutTargetFactory(rollout=rollout)
+    return rollout
+
+
+def test_rollouts_on_their_way_and_stopped_ones_stand_on_the_first_page(
+    viewer: Principal, organization: Organization
+):
+    rollout = under_way(organization, status="halted", reason="4 of 9 updates failed")
+    ended = under_way(organization, status="completed", finished_at=clock.now(), name="long over")
+
+    page = text_of(browser_of(viewer).get("/admin/"))
+
+    assert f"/admin/releases/rollout/{rollout.pk}/change/" in page
+    assert "canary at 25 %" in page
+    assert "4 of 9 updates failed" in page
+    assert ended.name not in page
+
+
+def test_drift_and_safe_mode_are_counted_and_lead_to_their_lists(
+    viewer: Principal, organization: Organization, stranger: Principal
+):
+    now = clock.now()
+    for owner in (organization, stranger.acting_organization()):
+        device = DeviceFactory(organization=owner, safe_mode=True)
+        DriftReport.objects.create(organization=owner, device=device, first_at=now, last_at=now)
+
+    answer = browser_of(viewer).get("/admin/")
+
+    care = {one["label"]: one for one in answer.context["needs_care"]}
+    assert {label: one["count"] for label, one in care.items()} == {
+        "with drift": 1, "in safe mode": 1}  # fmt: skip
+    listed = browser_of(viewer).get(care["in safe mode"]["href"]).context["cl"]
+    assert listed.result_count == 1
+
+
+def test_a_fleet_without_rollouts_and_drift_has_no_card_for_them(viewer: Principal, device: Device):
+    assert "Releases on their way" not in text_of(browser_of(viewer).get("/admin/"))
 
 
 def test_a_part_of_the_portal_that_is_silent_is_named(db: None):

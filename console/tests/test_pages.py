@@ -44,6 +44,7 @@ PAGES = {
     "/admin/releases/sitecalendar/add/": {A},
     "/admin/devices/driftreport/": {A, O, V},
     "/console/versions": {A, O, V},
+    "/console/trust": {A, O, V},
     "/console/devices/{device}/updates": {A, O, V},
     "/admin/audit/auditentry/": {A, O},
     "/admin/audit/auditentry/add/": set(),
@@ -64,7 +65,15 @@ PAGES = {
     "/accounts/password/change/": {A, O, V},
     "/accounts/logout/": {A, O, V},
 }
-RELEASES = {"Releases", "Rollouts", "Versions", "Updates", "Drift", "Site calendars"}
+RELEASES = {
+    "Releases",
+    "Rollouts",
+    "Versions",
+    "Updates",
+    "Drift",
+    "Site calendars",
+    "Signing keys",
+}
 SIDEBAR = {
     V: {"Dashboard", "Devices", "Device groups", "Device events", "Commands", "Batches",
         "Scripts", "Templates", "Organisation", "System status"} | RELEASES,

@@ -72,6 +72,7 @@ class DeviceAdmin(ExportMixin, DeviceVerbs):
         filters.VersionFilter,
         filters.TagFilter,
         filters.MaintenanceFilter,
+        filters.SafeModeFilter,
         filters.LastSeenFilter,
     ]
     list_select_related = ["state"]

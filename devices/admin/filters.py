@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 
+from accounts.admin_lists import ChoiceFilter
 from accounts.admin_requests import principal_of
 from common import limits
 from devices.models import Device, DeviceGroup
@@ -57,15 +58,9 @@ class RoleFilter(DropdownFilter):
         return queryset.filter(role=self.value()) if self.value() else queryset
 
 
-class SegmentFilter(DropdownFilter):
+class SegmentFilter(ChoiceFilter):
     title = "segment"
     parameter_name = "segment"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [(value, str(label)) for value, label in Device.Segment.choices]
-
-    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
-        return queryset.filter(segment=self.value()) if self.value() else queryset
 
 
 class GroupFilter(DropdownFilter):
@@ -117,6 +112,19 @@ class MaintenanceFilter(DropdownFilter):
         if self.value() not in {"yes", "no"}:
             return queryset
         return queryset.filter(maintenance_mode=self.value() == "yes")
+
+
+class SafeModeFilter(DropdownFilter):
+    title = "safe mode"
+    parameter_name = "safe_mode"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("yes", "In safe mode"), ("no", "Not in safe mode")]
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        if self.value() not in {"yes", "no"}:
+            return queryset
+        return queryset.filter(safe_mode=self.value() == "yes")
 
 
 class LastSeenFilter(DropdownFilter):

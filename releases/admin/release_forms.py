@@ -53,9 +53,3 @@ class UploadForm(forms.Form):
         if file.size > limits.ARTIFACT_BYTES:
             raise forms.ValidationError(f"A bundle has at most {limits.ARTIFACT_BYTES} bytes.")
         return file
-
-
-class WithdrawForm(forms.Form):
-    """Why a release is withdrawn."""
-
-    reason = forms.CharField(max_length=limits.LINE_CHARS)

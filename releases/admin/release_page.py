@@ -2,16 +2,16 @@
 
 from typing import Any
 
+from accounts.admin_pages import Verb
 from accounts.policy import Action
 from accounts.principals import Principal
-from releases.admin.rollout_page import Verb
 from releases.models import Artifact, Release, Rollout, TrustDraft
 from releases.selectors.versions import adoption_of
 from releases.services.manifests import reach_of
 
 State = Release.State
 
-_ALL = [
+VERBS = [
     Verb(
         "validate",
         "Validate",
@@ -21,6 +21,7 @@ _ALL = [
         Action.RELEASE_MANAGE,
         (State.DRAFT, State.VALIDATED),
         tone="main",
+        reason="no",
     ),
     Verb(
         "publish",
@@ -31,6 +32,7 @@ _ALL = [
         Action.RELEASE_MANAGE,
         (State.VALIDATED,),
         tone="main",
+        reason="no",
     ),
     Verb(
         "delete",
@@ -41,6 +43,8 @@ _ALL = [
         Action.RELEASE_MANAGE,
         (State.DRAFT, State.VALIDATED),
         tone="bad",
+        reason="no",
+        removes=True,
     ),
     Verb(
         "withdraw",
@@ -51,17 +55,16 @@ _ALL = [
         Action.RELEASE_MANAGE,
         (State.PUBLISHED,),
         tone="bad",
-        wants_reason=True,
+        reason="must",
     ),
 ]
-VERBS = {verb.name: verb for verb in _ALL}
 _FINDINGS = 100
 _SEVERITIES = ["error", "warning", "info"]
 
 
 def release_context(release: Release, principal: Principal) -> dict[str, Any]:
     """Return what the page of a release shows."""
-    mine = [verb for verb in _ALL if verb.allowed(principal)]
+    mine = [verb for verb in VERBS if verb.allowed(principal)]
     rollouts = Rollout.objects.visible_to(principal).filter(release=release)
     unended = rollouts.exclude(status__in=["completed", "rolled_back"]).exists()
     artifacts = list(release.artifacts.order_by("role"))

@@ -3,25 +3,20 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.html import format_html, format_html_join
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from accounts.admin_lists import BoundedPaginator
+from accounts.admin_lists import BoundedPaginator, ChoiceFilter
+from accounts.admin_pages import PageAdmin
 from accounts.admin_requests import principal_of
-from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from accounts.principals import Principal
 from common import clock, markup
 from common.errors import DomainError
-from releases.admin.release_forms import ReleaseForm, UploadForm, WithdrawForm
+from releases.admin.release_forms import ReleaseForm, UploadForm
 from releases.admin.release_page import VERBS, release_context
 from releases.models import Release
 from releases.services.publishing import release_publish, release_withdraw
@@ -30,19 +25,13 @@ from releases.services.uploads import artifact_store
 from releases.services.validating import release_validate
 
 
-class StateFilter(DropdownFilter):
+class StateFilter(ChoiceFilter):
     title = "state"
     parameter_name = "state"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in Release.State.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Release]) -> QuerySet[Release]:
-        return queryset.filter(state=self.value()) if self.value() else queryset
-
 
 @admin.register(Release)
-class ReleaseAdmin(TenantModelAdmin):
+class ReleaseAdmin(PageAdmin):
     """What can run on devices."""
 
     rights: ClassVar[dict[str, Action]] = {
@@ -51,6 +40,8 @@ class ReleaseAdmin(TenantModelAdmin):
         "change": Action.RELEASE_MANAGE,
     }
     form = ReleaseForm
+    verbs = VERBS
+    page_template = "admin/releases/release/page.html"
     paginator = BoundedPaginator
     list_display = ["title", "state_badge", "for_roles", "channel", "made", "created_by"]
     list_filter = [StateFilter, "channel"]
@@ -91,7 +82,6 @@ class ReleaseAdmin(TenantModelAdmin):
         wrap = self.admin_site.admin_view
         name = "releases_release"
         return [
-            path("<uuid:pk>/do/<slug:verb>/", wrap(self.act_view), name=f"{name}_act"),
             path("<uuid:pk>/upload/", wrap(self.upload_view), name=f"{name}_upload"),
             path("<path:object_id>/edit/", wrap(self.edit_view), name=f"{name}_edit"),
             *super().get_urls(),
@@ -115,63 +105,37 @@ class ReleaseAdmin(TenantModelAdmin):
         )
 
     def response_post_save_change(self, request: HttpRequest, obj: Release) -> HttpResponse:
-        return redirect("admin:releases_release_change", obj.pk)
+        return self.to_page(obj)
 
     def response_post_save_add(self, request: HttpRequest, obj: Release) -> HttpResponse:
-        return redirect("admin:releases_release_change", obj.pk)
+        return self.to_page(obj)
 
     def edit_view(self, request: HttpRequest, object_id: str) -> Any:
         """Change what can still be changed."""
-        return super().change_view(request, object_id)
+        return self.changeform_view(request, object_id)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show one release."""
-        release = self._visible(request, object_id)
-        if release is None:
-            return self.absent(request, object_id)
-        context = {
-            **self.admin_site.each_context(request),
-            **release_context(release, principal_of(request)),
-            "title": release.version,
-            "model_admin": self,
-            "opts": self.opts,
-        }
-        return TemplateResponse(request, "admin/releases/release/page.html", context)
+    def page_context(self, row: Release, principal: Principal) -> dict[str, Any]:
+        return release_context(row, principal)
 
-    def _visible(self, request: HttpRequest, object_id: object) -> Release | None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        found: Release | None = self.get_object(request, unquote(str(object_id)))
-        return found
-
-    def act_view(self, request: HttpRequest, pk: object, verb: str) -> HttpResponse:
-        """Do to a release what a button says."""
-        release = self._visible(request, pk)
-        if release is None:
-            return self.absent(request, pk)
-        principal = principal_of(request)
-        known = VERBS.get(verb)
-        if request.method != "POST" or known is None or not known.allowed(principal):
-            raise PermissionDenied
-        try:
-            done = _act(verb, release, principal, request)
-        except DomainError as refusal:
-            self.message_user(request, refusal.message, messages.ERROR)
-        else:
-            self.message_user(request, done or known.done, messages.SUCCESS)
-            if verb == "delete":
-                return redirect("admin:releases_release_changelist")
-        return redirect("admin:releases_release_change", release.pk)
+    def act(self, verb: str, row: Release, principal: Principal, entered: dict[str, Any]) -> None:
+        now = clock.now()
+        match verb:
+            case "validate":
+                found = release_validate(release=row, actor=principal, now=now)
+                if found.state != Release.State.VALIDATED:
+                    raise DomainError("Validation found errors; they are listed below.")
+            case "publish":
+                release_publish(release=row, actor=principal, now=now)
+            case "delete":
+                release_delete(release=row, actor=principal)
+            case "withdraw":
+                if not entered["reason"]:
+                    raise DomainError("Say why it is withdrawn.")
+                release_withdraw(release=row, reason=entered["reason"], actor=principal, now=now)
 
     def upload_view(self, request: HttpRequest, pk: object) -> HttpResponse:
         """Take the bundle of a role."""
-        release = self._visible(request, pk)
+        release = self.visible_row(request, pk)
         if release is None:
             return self.absent(request, pk)
         principal = principal_of(request)
@@ -181,7 +145,7 @@ class ReleaseAdmin(TenantModelAdmin):
         if not form.is_valid():
             fault = next(iter(form.errors.values()))[0]
             self.message_user(request, str(fault), messages.ERROR)
-            return redirect("admin:releases_release_change", release.pk)
+            return self.to_page(release)
         try:
             artifact_store(
                 release=release,
@@ -194,26 +158,4 @@ class ReleaseAdmin(TenantModelAdmin):
             self.message_user(request, "The bundle is stored. Validate it next.", messages.SUCCESS)
         except DomainError as refusal:
             self.message_user(request, refusal.message, messages.ERROR)
-        return redirect(reverse("admin:releases_release_change", args=[release.pk]))
-
-
-def _act(verb: str, release: Release, principal: Principal, request: HttpRequest) -> str:
-    """Call the verb's service; return what to say instead of the usual."""
-    now = clock.now()
-    match verb:
-        case "validate":
-            found = release_validate(release=release, actor=principal, now=now)
-            if found.state != Release.State.VALIDATED:
-                raise DomainError("Validation found errors; they are listed below.")
-        case "publish":
-            release_publish(release=release, actor=principal, now=now)
-        case "delete":
-            release_delete(release=release, actor=principal)
-        case "withdraw":
-            form = WithdrawForm(request.POST)
-            if not form.is_valid():
-                raise DomainError("Say why it is withdrawn.")
-            release_withdraw(
-                release=release, reason=form.cleaned_data["reason"], actor=principal, now=now
-            )
-    return ""
+        return self.to_page(release)

@@ -5,8 +5,9 @@ from typing import Any
 
 from django import forms
 
+from accounts.admin_pages import VerbForm
 from accounts.principals import Principal
-from common import clock, limits
+from common import clock
 from releases.admin.rollout_page import open_stage
 from releases.errors import RolloutConflict
 from releases.models import Rollout
@@ -22,10 +23,9 @@ from releases.services.rollouts import (
 )
 
 
-class ActForm(forms.Form):
+class ActForm(VerbForm):
     """Why somebody does something to a rollout, and how far a percentage is raised."""
 
-    reason = forms.CharField(required=False, max_length=limits.LINE_CHARS)
     percentage = forms.IntegerField(required=False, min_value=1, max_value=100)
 
 

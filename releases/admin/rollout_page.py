@@ -1,17 +1,18 @@
-"""What the page of a rollout shows, and what can be done there."""
+"""What the page of a rollout shows, and which of its buttons stand there."""
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from accounts.policy import Action
+from accounts.admin_pages import Verb
 from accounts.principals import Principal
-from releases.models import Rollout, RolloutEvent, RolloutStage, RolloutTarget
+from releases.admin.rollout_evidence import drill_told, evidence_told
+from releases.admin.rollout_verbs import VERBS
+from releases.models import UNSTARTED, Rollout, RolloutEvent, RolloutStage, RolloutTarget
 from releases.selectors.progress import (
     LEFT_OUT,
     STATES,
-    WAITING,
     RolloutProgress,
     left_out_of,
     rollout_failures,
@@ -19,145 +20,20 @@ from releases.selectors.progress import (
     stages_of,
 )
 from releases.selectors.pulse import rollout_pulse
+from releases.services.guardrails import rules_of
+from releases.services.targets import HOLDBACK
 
 Status = Rollout.Status
 _EVENTS = 30
-_UNSTARTED = (Status.DRAFT, Status.AWAITING_APPROVAL)
-_LIVE = (Status.RUNNING, Status.PAUSED)
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A button: what it says, what it asks for, and where it stands."""
-
-    name: str
-    word: str
-    question: str
-    lead: str
-    done: str
-    right: Action
-    states: tuple[str, ...]
-    tone: str = ""
-    wants_reason: bool = False
-    # Further questions: a percentage, a reason to skip the soak time.
-    asks: str = ""
-
-    def allowed(self, principal: Principal) -> bool:
-        """Say whether the person may do it at all."""
-        return principal.organization is not None and principal.may(self.right)
-
-
-_ALL = [
-    Verb(
-        "start",
-        "Start",
-        "Start the rollout?",
-        "The first stage opens, and its devices are told at once.",
-        "The rollout has begun.",
-        Action.ROLLOUT_MANAGE,
-        (Status.DRAFT,),
-        tone="main",
-    ),
-    Verb(
-        "approve",
-        "Approve",
-        "Let the rollout go?",
-        "Somebody else made it; with your word its first stage opens.",
-        "Approved.",
-        Action.ROLLOUT_APPROVE,
-        (Status.AWAITING_APPROVAL,),
-        tone="main",
-        wants_reason=True,
-    ),
-    Verb(
-        "promote",
-        "Next stage",
-        "Open the next stage?",
-        "Before its soak time is over, a stage is left only with a reason; it is kept.",
-        "The next stage is open.",
-        Action.ROLLOUT_MANAGE,
-        (Status.RUNNING,),
-        tone="main",
-    ),
-    Verb(
-        "raise",
-        "Percentage",
-        "Raise the percentage of the open stage?",
-        "Devices that are in stay in; it cannot be lowered again.",
-        "Raised.",
-        Action.ROLLOUT_MANAGE,
-        (Status.RUNNING,),
-        asks="percentage",
-    ),
-    Verb(
-        "resume",
-        "Resume",
-        "Go on?",
-        "Devices are told again, where the rollout stood. After a halt this needs a reason.",
-        "The rollout goes on.",
-        Action.ROLLOUT_MANAGE,
-        (Status.PAUSED, Status.HALTED),
-        tone="main",
-    ),
-    Verb(
-        "pause",
-        "Pause",
-        "Pause the rollout?",
-        "Nobody new is told, and devices that have not begun to install wait.",
-        "Paused.",
-        Action.ROLLOUT_STOP,
-        (Status.RUNNING,),
-    ),
-    Verb(
-        "holdback",
-        "Release the hold-back",
-        "Let the held-back devices have it, too?",
-        "They were kept out to show what is normal. Afterwards nothing is left to compare with.",
-        "The held-back devices take part.",
-        Action.ROLLOUT_MANAGE,
-        _LIVE,
-        wants_reason=True,
-    ),
-    Verb(
-        "drill",
-        "Halt drill",
-        "Prove that the rules fire?",
-        "The judging code is fed a failing and a healthy cohort. No device notices anything.",
-        "The rules fire as they should.",
-        Action.ROLLOUT_MANAGE,
-        _UNSTARTED,
-    ),
-    Verb(
-        "halt",
-        "Halt",
-        "Stop the rollout now?",
-        "What no device has begun is taken back. What runs, runs to its end.",
-        "Halted.",
-        Action.ROLLOUT_STOP,
-        _LIVE,
-        tone="bad",
-        wants_reason=True,
-    ),
-    Verb(
-        "rollback",
-        "Roll back",
-        "Bring every updated device back?",
-        "Each one is sent the release it ran before.",
-        "The way back has begun.",
-        Action.ROLLOUT_MANAGE,
-        (*_LIVE, Status.HALTED, Status.COMPLETED),
-        tone="bad",
-        wants_reason=True,
-    ),
-]
-VERBS = {verb.name: verb for verb in _ALL}
+_WORKING = 20
+_HELD = 20
 
 
 def rollout_context(rollout: Rollout, principal: Principal, *, now: datetime) -> dict[str, Any]:
     """Return what the page and its live part show."""
     progress = rollout_progress(rollout, principal)
     stages = stages_of(rollout)
-    mine = [verb for verb in _ALL if verb.allowed(principal) and not principal.limited]
+    mine = [verb for verb in VERBS if verb.allowed(principal) and not principal.limited]
     events = RolloutEvent.objects.visible_to(principal).filter(rollout=rollout).order_by("-id")
     return {
         "rollout": rollout,
@@ -169,14 +45,26 @@ def rollout_context(rollout: Rollout, principal: Principal, *, now: datetime) ->
         "failures": rollout_failures(rollout, principal),
         "left_out": left_out_of(rollout, principal),
         "verbs": [verb for verb in mine if _offered(verb, rollout, principal, stages, progress)],
-        "dialogs": mine,
+        "dialogs": [_asking(verb, rollout) for verb in mine],
         "own": principal.id == rollout.creator_id,
         "events": list(events[:_EVENTS]),
         "pulse": pulse_bars(rollout_pulse(rollout=rollout, now=now)),
         "quiet": rollout.status in (Status.COMPLETED, Status.ROLLED_BACK) and not progress.open,
         "open_stage": open_stage(stages),
         "in_flight": _in_flight(rollout, principal),
+        "held_back": _held_back(rollout, principal),
+        "rules": rules_of(rollout),
+        "evidence": evidence_told(rollout),
+        "drill": drill_told(rollout),
+        "rollback": rollout.evidence.get("rollback"),
+        "is_unstarted": rollout.status in UNSTARTED,
     }
+
+
+def _asking(verb: Verb, rollout: Rollout) -> Verb:
+    """After a halt, going on needs a reason."""
+    is_after_halt = verb.name == "resume" and rollout.status == Status.HALTED
+    return replace(verb, reason="must") if is_after_halt else verb
 
 
 def _offered(
@@ -249,14 +137,23 @@ def pulse_bars(pulse: dict[str, Any]) -> dict[str, Any]:
     tallest = max((good + bad for good, bad in columns), default=0)
     bars = [
         {
-            "at": at,
-            "good": round(100 * good / tallest) if tallest else 0,
-            "bad": round(100 * bad / tallest) if tallest else 0,
-            "words": f"{good} verified, {bad} failed",
+            "good": _height(good, tallest),
+            "bad": _height(bad, tallest),
+            "words": f"{_clock(at)}: {good} verified, {bad} failed",
         }
         for at, (good, bad) in zip(pulse["at"], columns, strict=True)
     ]
-    return {"bars": bars, "step": pulse["step"], "tallest": tallest}
+    ends = [_clock(at) for at in (pulse["at"][0], pulse["at"][-1])] if pulse["at"] else []
+    return {"bars": bars, "step": pulse["step"], "tallest": tallest, "ends": ends}
+
+
+def _height(count: int, tallest: int) -> int:
+    """Return a height in percent; what is there at all is seen."""
+    return max(3, round(100 * count / tallest)) if count else 0
+
+
+def _clock(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, tz=UTC):%d %b, %H:%M}"
 
 
 def _in_flight(rollout: Rollout, principal: Principal) -> list[RolloutTarget]:
@@ -266,7 +163,11 @@ def _in_flight(rollout: Rollout, principal: Principal) -> list[RolloutTarget]:
         update__status__in=["offered", "downloading", "installing", "awaiting_confirmation"]
     )
     rows = working.select_related("device", "update").order_by("update__started_at", "pk")
-    return list(rows[:20])
+    return list(rows[:_WORKING])
 
 
-__all__ = ["VERBS", "WAITING", "Verb", "open_stage", "parts", "pulse_bars", "rollout_context"]
+def _held_back(rollout: Rollout, principal: Principal) -> list[RolloutTarget]:
+    """Return devices of the hold-back group, a screenful."""
+    targets = RolloutTarget.objects.visible_to(principal).filter(rollout=rollout)
+    held = targets.filter(left_out=HOLDBACK).select_related("device").order_by("pk")
+    return list(held[:_HELD])

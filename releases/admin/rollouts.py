@@ -3,43 +3,32 @@
 from collections import Counter
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import MultipleDropdownFilter
+from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from accounts.admin_lists import BoundedPaginator, MomentsFilter, PortalChangeList
+from accounts.admin_lists import BoundedPaginator, ChoicesFilter, MomentsFilter, PortalChangeList
+from accounts.admin_pages import PageAdmin
 from accounts.admin_requests import principal_of
-from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
+from accounts.principals import Principal
 from common import clock, markup
-from common.errors import DomainError
 from releases.admin.rollout_acts import ActForm, act
+from releases.admin.rollout_devices import devices_context, simulation_context
 from releases.admin.rollout_new import live_count_view, new_view
-from releases.admin.rollout_page import VERBS, parts, rollout_context
+from releases.admin.rollout_page import parts, rollout_context
+from releases.admin.rollout_verbs import VERBS
 from releases.models import ENDED, Rollout
 from releases.selectors.progress import LEFT_OUT, counts_of
 
 
-class StatusFilter(MultipleDropdownFilter):
+class StatusFilter(ChoicesFilter):
     title = "status"
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in Rollout.Status.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Rollout]) -> QuerySet[Rollout]:
-        wanted = [word for word in request.GET.getlist("status") if word]
-        return queryset.filter(status__in=wanted) if wanted else queryset
 
 
 class RolloutList(PortalChangeList):
@@ -52,22 +41,18 @@ class RolloutList(PortalChangeList):
             rollout.counts = counts.get(rollout.pk, Counter())
 
 
-def bar(counts: Counter[str]) -> SafeString:
-    """Return counts by state as one bar of coloured parts."""
-    spans = format_html_join(
-        "", '<span class="fp-is-{}" style="flex: {}" title="{}"></span>', parts(counts)
-    )
-    return format_html('<span class="fp-bar">{}</span>', spans)
-
-
 @admin.register(Rollout)
-class RolloutAdmin(TenantModelAdmin):
+class RolloutAdmin(PageAdmin):
     """One plan to bring one release to many devices."""
 
     rights: ClassVar[dict[str, Action]] = {
         "view": Action.ROLLOUT_READ,
         "add": Action.ROLLOUT_MANAGE,
     }
+    verbs = VERBS
+    page_template = "admin/releases/rollout/page.html"
+    live_template = "admin/releases/rollout/live.html"
+    act_form = ActForm
     paginator = BoundedPaginator
     list_display = ["title", "status_badge", "version", "progress", "made", "created_by"]
     list_filter = [StatusFilter, ("created_at", MomentsFilter)]
@@ -94,7 +79,10 @@ class RolloutAdmin(TenantModelAdmin):
         ended = sum(counts[state] for state in ENDED)
         total = counts.total() - counts[LEFT_OUT]
         return format_html(
-            '<span class="fp-progress">{}<small>{} of {}</small></span>', bar(counts), ended, total
+            '<span class="fp-progress">{}<small>{} of {}</small></span>',
+            markup.bar(parts(counts)),
+            ended,
+            total,
         )
 
     @display(description="Made", ordering="created_at")
@@ -109,8 +97,8 @@ class RolloutAdmin(TenantModelAdmin):
         name = "releases_rollout"
         return [
             path("count/", wrap(self.count_view), name=f"{name}_count"),
-            path("<uuid:pk>/live/", wrap(self.live_view), name=f"{name}_live"),
-            path("<uuid:pk>/do/<slug:verb>/", wrap(self.act_view), name=f"{name}_act"),
+            path("<uuid:pk>/devices/", wrap(self.devices_view), name=f"{name}_devices"),
+            path("<uuid:pk>/simulation/", wrap(self.simulation_view), name=f"{name}_simulation"),
             *super().get_urls(),
         ]
 
@@ -124,57 +112,30 @@ class RolloutAdmin(TenantModelAdmin):
         """Return who would take part, for the form that is being filled in."""
         return live_count_view(self, request)
 
-    def _visible(self, request: HttpRequest, object_id: object) -> Rollout | None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        found: Rollout | None = self.get_object(request, unquote(str(object_id)))
-        return found
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show one rollout; nothing of it is edited."""
-        rollout = self._visible(request, object_id)
+    def devices_view(self, request: HttpRequest, pk: object) -> HttpResponse:
+        """Show who takes part and how far each device is, a page at a time."""
+        rollout = self.visible_row(request, pk)
         if rollout is None:
-            return self.absent(request, object_id)
+            return self.absent(request, pk)
         context = {
             **self.admin_site.each_context(request),
-            **rollout_context(rollout, principal_of(request), now=clock.now()),
-            "title": rollout.name,
+            **devices_context(rollout, principal_of(request), request),
+            "title": f"Devices of {rollout.name}",
             "model_admin": self,
             "opts": self.opts,
         }
-        return TemplateResponse(request, "admin/releases/rollout/page.html", context)
+        return TemplateResponse(request, "admin/releases/rollout/devices.html", context)
 
-    def live_view(self, request: HttpRequest, pk: object) -> HttpResponse:
-        """Return the changing part of the page."""
-        rollout = self._visible(request, pk)
+    def simulation_view(self, request: HttpRequest, pk: object) -> HttpResponse:
+        """Return what the draft would do, as a part of its page."""
+        rollout = self.visible_row(request, pk)
         if rollout is None:
             return HttpResponse(status=404)
-        context = rollout_context(rollout, principal_of(request), now=clock.now())
-        return TemplateResponse(request, "admin/releases/rollout/live.html", context)
+        context = simulation_context(rollout, principal_of(request))
+        return TemplateResponse(request, "admin/releases/rollout/simulation.html", context)
 
-    def act_view(self, request: HttpRequest, pk: object, verb: str) -> HttpResponse:
-        """Do to a rollout what a button says."""
-        rollout = self._visible(request, pk)
-        if rollout is None:
-            return self.absent(request, pk)
-        principal = principal_of(request)
-        known = VERBS.get(verb)
-        if request.method != "POST" or known is None or not known.allowed(principal):
-            raise PermissionDenied
-        form = ActForm(request.POST)
-        if not form.is_valid():
-            fault = next(iter(form.errors.values()))[0]
-            self.message_user(request, str(fault), messages.ERROR)
-            return redirect("admin:releases_rollout_change", rollout.pk)
-        try:
-            act(verb, rollout, principal, form.cleaned_data)
-            self.message_user(request, known.done, messages.SUCCESS)
-        except DomainError as refusal:
-            self.message_user(request, refusal.message, messages.ERROR)
-        return redirect("admin:releases_rollout_change", rollout.pk)
+    def page_context(self, row: Rollout, principal: Principal) -> dict[str, Any]:
+        return rollout_context(row, principal, now=clock.now())
+
+    def act(self, verb: str, row: Rollout, principal: Principal, entered: dict[str, Any]) -> None:
+        act(verb, row, principal, entered)

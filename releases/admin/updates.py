@@ -1,46 +1,29 @@
 """The list of what became of releases on devices; read only."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from accounts.admin_lists import BoundedPaginator, MomentsFilter
+from accounts.admin_lists import BoundedPaginator, ChoiceFilter, MomentsFilter
 from accounts.admin_site import TenantModelAdmin
 from accounts.policy import Action
 from common import markup
 from releases.models import DeviceUpdate
 
 
-class StatusFilter(DropdownFilter):
+class StatusFilter(ChoiceFilter):
     title = "status"
     parameter_name = "status"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in DeviceUpdate.Status.choices]
 
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[DeviceUpdate]
-    ) -> QuerySet[DeviceUpdate]:
-        return queryset.filter(status=self.value()) if self.value() else queryset
-
-
-class FailureFilter(DropdownFilter):
+class FailureFilter(ChoiceFilter):
     title = "failure"
     parameter_name = "failure"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in DeviceUpdate.FailureClass.choices]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[DeviceUpdate]
-    ) -> QuerySet[DeviceUpdate]:
-        return queryset.filter(failure_class=self.value()) if self.value() else queryset
+    column = "failure_class"
 
 
 @admin.register(DeviceUpdate)

@@ -80,7 +80,7 @@ SELECT count(*) FILTER (WHERE joined), count(*) FILTER (WHERE NOT joined),
 """
 
 _PAGE = """
-SELECT c.device_id, c.segment, c.bucket, c.site FROM ({chosen}) c
+SELECT c.id, c.device_id, c.segment, c.bucket, c.site FROM ({chosen}) c
  WHERE c.segment = %(segment)s ORDER BY c.bucket, c.device_id LIMIT %(page)s OFFSET %(offset)s
 """
 
@@ -169,5 +169,5 @@ def devices_page(*, chosen: Chosen, segment: str, page: int) -> list[dict[str, A
         "offset": (page - 1) * PAGE,
     }
     rows = fetch_all(_PAGE.format(chosen=chosen.statement), values)
-    names = ("device_id", "segment", "bucket", "site")
+    names = ("id", "device_id", "segment", "bucket", "site")
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -100,7 +100,7 @@ def test_the_page_shows_stages_and_failures_by_reason(operator: Principal, runni
     page = text_of(browser_of(operator).get(f"{LIST}{running.pk}/change/"))
 
     assert "no space left" in page
-    assert "open since" in page
+    assert "opened" in page
     assert "studio-1" in page
     assert "1 of 1 ended" in page
 

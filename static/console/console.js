@@ -37,7 +37,9 @@
       return;
     }
     if (!answer.ok) return;
+    const open = [...part.querySelectorAll("details[id][open]")].map((one) => one.id);
     part.innerHTML = await answer.text();
+    open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     tellTime(part);
     if (part.querySelector("[data-ended]")) stop(part);
   };
@@ -45,6 +47,7 @@
   const keepLive = (part) => {
     part.timer = setInterval(() => refresh(part), Number(part.dataset.every || 5) * 1000);
     if (part.querySelector("[data-ended]")) stop(part);
+    if (part.dataset.soon !== undefined) refresh(part);
   };
 
   // --- devices that arrive while “Add a device” is open ---
