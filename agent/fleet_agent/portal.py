@@ -235,6 +235,7 @@ def _checked(status: int, headers: Mapping[str, str], content: bytes) -> dict[st
         f"{status}: {detail or 'no reason given'}",
         status=status,
         code=str(answer.get("code") or ""),
+        detail=detail,
         retry_after_s=retry_after_s(headers.get("Retry-After")),
         answer=answer,
     )

@@ -94,6 +94,28 @@ def test_in_safe_mode_only_a_redeploy_is_taken_and_ends_it(device, portal, send)
     assert not device.deployment.safe_mode.is_on
 
 
+@pytest.mark.parametrize("is_bundle_kept", [True, False])
+def test_a_redeploy_of_what_is_installed_mends_its_files_and_starts_it_again(
+    device, portal, send, is_bundle_kept
+):
+    send("safe_mode", {"enter": True, "reason": "smoke"})
+    release_id = device.deployment.releases.current()
+    (folder(device) / "app" / "version.txt").unlink()
+    (folder(device) / "hooks" / "validate").write_text("#!/bin/sh\nexit 1\n")
+    (folder(device) / "app" / "notes.txt").write_text("The application's own.")
+    if not is_bundle_kept:
+        device.deployment.releases.bundle(release_id).unlink()
+
+    deployed = portal.updates.offer_release(device.release("1.0.0"), kind="redeploy")
+    device.turn()
+
+    assert end_of(portal, deployed)[0] == "claimed"
+    assert running(device) == "1.0.0"
+    assert (folder(device) / "app" / "version.txt").read_text() == "1.0.0"
+    assert (folder(device) / "app" / "notes.txt").exists()
+    assert not device.deployment.safe_mode.is_on
+
+
 def test_an_application_that_never_starts_brings_the_device_into_safe_mode(device, portal):
     (device.run / "running").unlink()
     hook = device.releases / device.deployment.releases.current() / "hooks" / "start"

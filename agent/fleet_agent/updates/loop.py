@@ -18,11 +18,11 @@ from fleet_agent.updates.diagnostics import send_diagnostics
 from fleet_agent.updates.errors import REFUSED
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.keeping import Keeping
-from fleet_agent.updates.offer import Offer, OfferUnusableError, offer_from_answer
+from fleet_agent.updates.offer import REDEPLOY, Offer, OfferUnusableError, offer_from_answer
 from fleet_agent.updates.reports import PATH, UpdateReporter
 from fleet_agent.updates.state import PREPARING, UpdateState
 from fleet_agent.updates.trust_port import Trust
-from fleet_agent.updates.updater import REDEPLOY, Updater
+from fleet_agent.updates.updater import Updater
 
 # How often heartbeats may make it ask for one and the same version that it was not offered.
 SAME_TARGET_S = 300.0
@@ -177,7 +177,7 @@ class UpdateLoop(Loop):
             if error.code != UPDATE_REFUSED:
                 raise
             for wish in self._wishes:
-                wish.refusal = str(error)
+                wish.refusal = error.detail or str(error)
             return None
         return offer_from_answer(answer) if answer else None
 
