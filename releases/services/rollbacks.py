@@ -14,7 +14,7 @@ from audit.services import Actor
 from common import limits
 from devices.models import Device
 from releases.models import OPEN, Artifact, DeviceUpdate, Release, Rollout, RolloutTarget
-from releases.services.telling import rollout_tell
+from releases.services.rollout_events import rollout_tell
 
 Status = Rollout.Status
 _CLAIMED = DeviceUpdate.Status.CLAIMED
@@ -178,7 +178,8 @@ def _finish(rollout: Rollout, *, actor: Actor | None, now: datetime) -> None:
         f"Every device that could go back has ended{without}.",
         actor=actor,
         now=now,
-        details={"without": going["without"], "named": going["named"]},
+        without=going["without"],
+        named=going["named"],
     )
 
 
