@@ -61,7 +61,13 @@ def test_a_stage_opens_after_its_soak_time_or_with_a_reason_that_is_kept(
     soaked(rollout)
     told = act(admin_api, rollout, "promote", target_segment="general")
     assert told["stages"][1]["override_reason"] == ""
-    assert actions() == ["rollout.create", "rollout.start", "rollout.promote", "rollout.promote"]
+    assert actions() == [
+        "rollout.create",
+        "rollout.drill",
+        "rollout.start",
+        "rollout.promote",
+        "rollout.promote",
+    ]
 
 
 def test_a_percentage_is_raised_never_lowered_and_drops_nobody(

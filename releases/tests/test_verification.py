@@ -80,6 +80,7 @@ def test_a_redeploy_that_is_proved_lets_the_device_out_of_safe_mode(
         device=claimed.device,
         organization_id=claimed.organization_id,
         safe_mode_since=claimed.scheduled_at,
+        source="operator",
     )
     DeviceUpdate.objects.filter(pk=claimed.pk).update(kind="redeploy")
     for after in (10, 40, 70):
