@@ -94,25 +94,32 @@ def test_in_safe_mode_only_a_redeploy_is_taken_and_ends_it(device, portal, send)
     assert not device.deployment.safe_mode.is_on
 
 
-@pytest.mark.parametrize("is_bundle_kept", [True, False])
+@pytest.mark.parametrize("kept", ["whole", "spoilt", "gone"])
 def test_a_redeploy_of_what_is_installed_mends_its_files_and_starts_it_again(
-    device, portal, send, is_bundle_kept
+    device, portal, send, kept
 ):
     send("safe_mode", {"enter": True, "reason": "smoke"})
-    release_id = device.deployment.releases.current()
+    releases = device.deployment.releases
+    bundle = releases.bundle(releases.current())
+    again = device.release("1.0.0")
+    again.replace_bundle(bundle.read_bytes())
+    if kept == "spoilt":
+        bundle.write_bytes(b"x" * len(again.bundle))
+    elif kept == "gone":
+        bundle.unlink()
     (folder(device) / "app" / "version.txt").unlink()
     (folder(device) / "hooks" / "validate").write_text("#!/bin/sh\nexit 1\n")
     (folder(device) / "app" / "notes.txt").write_text("The application's own.")
-    if not is_bundle_kept:
-        device.deployment.releases.bundle(release_id).unlink()
 
-    deployed = portal.updates.offer_release(device.release("1.0.0"), kind="redeploy")
+    portal.updates.ranges.clear()
+    deployed = portal.updates.offer_release(again, kind="redeploy")
     device.turn()
 
     assert end_of(portal, deployed)[0] == "claimed"
     assert running(device) == "1.0.0"
     assert (folder(device) / "app" / "version.txt").read_text() == "1.0.0"
     assert (folder(device) / "app" / "notes.txt").exists()
+    assert bool(portal.updates.ranges) is (kept != "whole")
     assert not device.deployment.safe_mode.is_on
 
 

@@ -15,7 +15,7 @@ from fleet_agent.portal import PortalClient
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment, Wish
 from fleet_agent.updates.diagnostics import send_diagnostics
-from fleet_agent.updates.errors import REFUSED
+from fleet_agent.updates.errors import NOT_ALLOWED, REFUSED
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.keeping import Keeping
 from fleet_agent.updates.offer import REDEPLOY, Offer, OfferUnusableError, offer_from_answer
@@ -34,10 +34,6 @@ UPDATE_REFUSED = "update_refused"
 SETTLE_S = 10.0
 NAP_S = 0.2
 IN_SAFE_MODE = "The device is in safe mode and takes nothing but a redeploy."
-NOT_ALLOWED = (
-    "Updates are not allowed on this device. "
-    "Set ALLOW_UPDATES=true in its fleet.conf to allow them."
-)
 TrustMaker = Callable[[PortalClient], Trust]
 log = logging.getLogger(__name__)
 

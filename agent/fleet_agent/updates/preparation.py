@@ -201,14 +201,12 @@ class Preparation:
         differing = spoilt(differences(folder, manifest))
         if not differing:
             return
-        if not self.store.bundle(manifest.release_id).exists():
-            self._download(manifest)
-            self.attempt.begin(VERIFYING)
-            self._verify(manifest)
+        # Of a bundle that is kept and whole nothing is fetched.
+        self._download(manifest)
+        self.attempt.begin(VERIFYING)
+        self._verify(manifest)
         self.attempt.begin(UNPACKING)
-        bundle = self.store.bundle(manifest.release_id)
-        check_bundle(bundle, manifest)
-        extract(bundle, manifest, differing, folder)
+        extract(self.store.bundle(manifest.release_id), manifest, differing, folder)
 
     def _same_offer(self) -> Offer:
         """Ask for the offer again. Raises PortalError, UpdateWithdrawnError."""
