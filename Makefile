@@ -2,7 +2,7 @@
 # line: `PORT=9000 make up` and `make up PORT=9000` are the same.
 .DEFAULT_GOAL := help
 .PHONY: help up test check checks clean venv venv-dev bench bench-heartbeat bench-claims bench-longpoll
-.PHONY: bench-redaction bench-rollouts bench-drills chaos chaos-portal chaos-agent chaos-update
+.PHONY: bench-redaction bench-rollouts bench-drills bench-first-download chaos chaos-portal chaos-agent chaos-update
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -38,7 +38,7 @@ checks:
 	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-rollouts bench-drills ## Run every measurement
+bench: bench-heartbeat bench-claims bench-longpoll bench-redaction bench-rollouts bench-drills bench-first-download ## Run every measurement
 
 bench-heartbeat: venv ## Measure heartbeats per second beside its peers
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
@@ -58,6 +58,9 @@ bench-rollouts: venv-dev ## Measure a rollout to 100,000 devices: plan, sweep, e
 
 bench-drills: venv ## Count how often failing and healthy rollouts stop themselves
 	@$(PY) -m fleetsite.embedded run -- sh -c '$(PY) manage.py migrate -v 0 && exec $(PY) -m bench.drills'
+
+bench-first-download: venv-dev ## Measure from publishing a release to the first byte on a canary (ARGS="--rounds 5")
+	@PYTHONPATH=agent exec $(PY) -m bench.first_download $(ARGS)
 
 chaos: chaos-portal chaos-agent chaos-update ## Break things on purpose and count what is lost or doubled
 

@@ -4,6 +4,7 @@ The modules that use it carry the mark `django_db`, which undoes what each test 
 """
 
 import logging
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from django.test import override_settings
 
 from tests.gateway_client import GatewayClient
 from tests.identities import World, build_world
+from tests.running_portal import RunningPortal
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +56,18 @@ def gateway(kept_world: World) -> Iterator[GatewayClient]:
     client = GatewayClient()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+    """A portal that runs, for every story: each has devices of its own.
+
+    The modules that use it are of one xdist group, so that there is one of it.
+    """
+    running = RunningPortal(tmp_path_factory.mktemp("story"))
+    running.environment["SIGNING_KEY"] = secrets.token_hex(32)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()

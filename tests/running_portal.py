@@ -45,7 +45,7 @@ def _free_port() -> int:
 
 
 class RunningPortal:
-    """Gateway, worker, beat and one agent; the directory holds their logs and files."""
+    """Gateway, workers and beat; the directory holds their logs and files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -82,7 +82,9 @@ class RunningPortal:
             "--http", "fleetsite.asgi:GatewayProtocol",
             "--host", "127.0.0.1", "--port", str(self.port), "--no-access-log",
         )  # fmt: skip
-        self._python("worker", *celery, "worker", "--concurrency", "1", "--without-mingle")
+        worker = [*celery, "worker", "--concurrency", "1", "--without-mingle"]
+        self._python("worker", *worker)
+        self._python("bundles", *worker, "-Q", "bundles", "-n", "bundles@%h")
         self._python("beat", *celery, "beat", *beat_files)
         eventually(self._is_ready, within=40, what=f"The portal's start (logs in {self.directory})")
 
@@ -107,58 +109,14 @@ class RunningPortal:
         return done.stdout
 
     def _python(self, name: str, *arguments: str) -> None:
-        self._start(name, [sys.executable, *arguments], self.environment, PROJECT)
+        self.run(name, [sys.executable, *arguments], self.environment, PROJECT)
 
-    def _start(self, name: str, command: list[str], environment: dict[str, str], cwd: Path) -> None:
+    def run(self, name: str, command: list[str], environment: dict[str, str], cwd: Path) -> None:
+        """Start a program that ends with the portal; its output goes to the log of this name."""
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-
-    # --- the agent ---
-
-    @property
-    def agent_config(self) -> Path:
-        return self.directory / "agent" / "fleet.conf"
-
-    def enroll_agent(self, *, token: str, device_id: str) -> None:
-        """Make the agent known to the portal; the token goes in by the environment."""
-        self.agent_config.parent.mkdir()
-        done = subprocess.run(
-            [
-                *self._agent("enroll"),
-                "--url",
-                self.url,
-                "--device-id",
-                device_id,
-                "--name",
-                "Studio",
-            ],
-            env=self._agent_environment() | {"FLEET_ENROLLMENT_TOKEN": token},
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        with self.agent_config.open("a", encoding="utf-8") as file:
-            file.write("ALLOWED_SERVICES=no-such-unit-of-a-story\nALLOW_REBOOT=false\n")
-
-    def start_agent(self) -> None:
-        self._start("agent", self._agent("run"), self._agent_environment(), self.directory)
-
-    def kill_agent(self) -> None:
-        """End the agent as a power cut would."""
-        self.processes["agent"].kill()
-        self.processes["agent"].wait(10)
-
-    def _agent(self, verb: str) -> list[str]:
-        return [sys.executable, "-m", "fleet_agent", verb, "--config", str(self.agent_config)]
-
-    def _agent_environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in SAFE_ENVIRONMENT if name in os.environ}
-        return {**kept, "PYTHONPATH": str(PROJECT / "agent"), "PYTHONUNBUFFERED": "1"}
 
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text(encoding="utf-8")
@@ -181,6 +139,54 @@ class RunningPortal:
     def _sql(self, statement: str) -> None:
         with psycopg.connect(self._admin_url, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(sql.Identifier(self.database)))
+
+
+class RunningAgent:
+    """An agent in a directory of its own, beside the portal's files."""
+
+    def __init__(self, portal: RunningPortal, device_id: str) -> None:
+        self.portal = portal
+        self.device_id = device_id
+        self.directory = portal.directory / device_id
+        self.config = self.directory / "fleet.conf"
+
+    def enroll(self, token: str, *settings: str) -> None:
+        """Make it known to the portal; the token goes in by the environment."""
+        self.directory.mkdir()
+        words = ["--url", self.portal.url, "--device-id", self.device_id, "--name", self.device_id]
+        done = subprocess.run(
+            [*self._program("enroll"), *words],
+            env=self._environment() | {"FLEET_ENROLLMENT_TOKEN": token},
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        with self.config.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in settings))
+
+    def start(self) -> None:
+        self.portal.run(
+            self.device_id, self._program("run"), self._environment(), self.portal.directory
+        )
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        process = self.portal.processes[self.device_id]
+        process.kill()
+        process.wait(10)
+
+    def log(self) -> str:
+        return self.portal.log(self.device_id)
+
+    def _program(self, verb: str) -> list[str]:
+        return [sys.executable, "-m", "fleet_agent", verb, "--config", str(self.config)]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in SAFE_ENVIRONMENT if name in os.environ}
+        return {**kept, "PYTHONPATH": str(PROJECT / "agent"), "PYTHONUNBUFFERED": "1"}
 
 
 def _other_redis_database(url: str) -> str:
@@ -206,6 +212,14 @@ class Rest:
         response = self._session.request(method, f"{self._url}{path}", json=body, timeout=10)
         expected = [status] if status else [200, 201]
         assert response.status_code in expected, response.text
+        return json.loads(response.content)
+
+    def send(self, path: str, content: bytes, content_type: str) -> Any:
+        """Post bytes and return the answer's JSON."""
+        headers = {"Content-Type": content_type}
+        url = f"{self._url}{path}"
+        response = self._session.post(url, data=content, headers=headers, timeout=30)
+        assert response.ok, response.text
         return json.loads(response.content)
 
     def text(self, path: str) -> bytes:

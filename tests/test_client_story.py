@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tarfile
@@ -98,20 +97,6 @@ def archive_of(files: dict[str, str]) -> bytes:
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
     return stream.getvalue()
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
-    """A portal that runs, with nothing in it but its administrator."""
-    running = RunningPortal(tmp_path_factory.mktemp("client-story"))
-    running.environment["SIGNING_KEY"] = secrets.token_hex(32)
-    try:
-        running.start()
-        bundles = ["worker", "-Q", "bundles", "-n", "bundles@%h", "--concurrency", "1"]
-        running._python("bundles", "-m", "celery", "-A", "fleetsite", *bundles, "--without-mingle")
-        yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture

@@ -90,8 +90,13 @@ class Matrix:
         self.caller = caller
         self.client: Client = caller.client()
         # A neighbour device in the own organisation shares what is not about devices.
-        self.foreign: Names = {**caller.own, **stranger_names(foreign)}
-        self.absent: Names = {**caller.own, **absent_names(stranger_names(foreign))}
+        strange = {
+            name: value
+            for name, value in stranger_names(foreign).items()
+            if value != caller.own.get(name)
+        }
+        self.foreign: Names = {**caller.own, **strange}
+        self.absent: Names = {**caller.own, **absent_names(strange)}
         self.others = others
 
     def findings(self) -> list[str]:

@@ -191,7 +191,14 @@ def _rollouts(rows: Rows) -> None:
 def _updates(rows: Rows, release: Release) -> None:
     common = {"device": rows.device, "release": release, "error": f"{rows.word} error"}
     ended = DeviceUpdateFactory(**common, status="failed", finished_at=clock.now())
-    update = DeviceUpdateFactory(**common, status="offered", artifact=release.artifacts.get())
+    # For a canary: what is signed for general waits for a key.
+    update = DeviceUpdateFactory(
+        **common,
+        kind="command",
+        segment="canary",
+        status="offered",
+        artifact=release.artifacts.get(),
+    )
     rows.names |= {"update_id": str(update.pk), "ended_update_id": str(ended.pk)}
 
 

@@ -22,7 +22,8 @@ class ConfigError(AgentError):
 class PortalError(AgentError):
     """A request to the portal that did not end well.
 
-    `status` is the HTTP status, or None when there was no usable answer at all.
+    `status` is the HTTP status, or None when there was no usable answer at all; `detail` is the
+    portal's own sentence, empty when it gave none.
     `retry_after_s` is what the portal asked for, in seconds.
     """
 
@@ -32,12 +33,14 @@ class PortalError(AgentError):
         *,
         status: Optional[int] = None,
         code: str = "",
+        detail: str = "",
         retry_after_s: Optional[float] = None,
         answer: Optional[dict[str, object]] = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.detail = detail
         self.retry_after_s = retry_after_s
         self.answer = answer or {}
 

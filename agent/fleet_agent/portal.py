@@ -235,6 +235,7 @@ def _checked(status: int, headers: Mapping[str, str], content: bytes) -> dict[st
         f"{status}: {detail or 'no reason given'}",
         status=status,
         code=str(answer.get("code") or ""),
+        detail=detail,
         retry_after_s=retry_after_s(headers.get("Retry-After")),
         answer=answer,
     )
@@ -251,7 +252,7 @@ def _json_object(content: bytes) -> Optional[dict[str, Any]]:
 def _no_answer(settings: Settings, error: Exception) -> str:
     text = str(error)
     reasons = {
-        "Connection refused": "connection refused; is the portal running and the port right?",
+        "Connection refused": "connection refused; check that the portal runs and its port",
         "Name or service not known": "the host name is unknown; check FLEET_URL and DNS",
         "Temporary failure in name resolution": "the host name cannot be resolved; check DNS",
         "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; set CA_FILE",

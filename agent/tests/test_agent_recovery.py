@@ -94,6 +94,35 @@ def test_in_safe_mode_only_a_redeploy_is_taken_and_ends_it(device, portal, send)
     assert not device.deployment.safe_mode.is_on
 
 
+@pytest.mark.parametrize("kept", ["whole", "spoilt", "gone"])
+def test_a_redeploy_of_what_is_installed_mends_its_files_and_starts_it_again(
+    device, portal, send, kept
+):
+    send("safe_mode", {"enter": True, "reason": "smoke"})
+    releases = device.deployment.releases
+    bundle = releases.bundle(releases.current())
+    again = device.release("1.0.0")
+    again.replace_bundle(bundle.read_bytes())
+    if kept == "spoilt":
+        bundle.write_bytes(b"x" * len(again.bundle))
+    elif kept == "gone":
+        bundle.unlink()
+    (folder(device) / "app" / "version.txt").unlink()
+    (folder(device) / "hooks" / "validate").write_text("#!/bin/sh\nexit 1\n")
+    (folder(device) / "app" / "notes.txt").write_text("The application's own.")
+
+    portal.updates.ranges.clear()
+    deployed = portal.updates.offer_release(again, kind="redeploy")
+    device.turn()
+
+    assert end_of(portal, deployed)[0] == "claimed"
+    assert running(device) == "1.0.0"
+    assert (folder(device) / "app" / "version.txt").read_text() == "1.0.0"
+    assert (folder(device) / "app" / "notes.txt").exists()
+    assert bool(portal.updates.ranges) is (kept != "whole")
+    assert not device.deployment.safe_mode.is_on
+
+
 def test_an_application_that_never_starts_brings_the_device_into_safe_mode(device, portal):
     (device.run / "running").unlink()
     hook = device.releases / device.deployment.releases.current() / "hooks" / "start"

@@ -4,6 +4,7 @@ What follows from them for its commands and updates is composed in `releases.ser
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -219,7 +220,7 @@ def _record_ends(devices: list[Device]) -> None:
 
 
 @transaction.atomic
-def recovery_failure_count(*, device: Device, reason: str, now: datetime) -> bool:
+def update_failure_count(*, device: Device, reason: str, now: datetime) -> bool:
     """Count one more failed update in a row; true when that put the device aside.
 
     From `limits.UPDATE_FAILURES_MAX` on it goes into safe mode and, for
@@ -241,9 +242,9 @@ def recovery_failure_count(*, device: Device, reason: str, now: datetime) -> boo
     return True
 
 
-def recovery_failure_reset(*, device: Device, now: datetime) -> None:
-    """Forget the failures in a row: an update has worked."""
-    DeviceRecovery.objects.filter(device=device, failures__gt=0).update(failures=0)
+def update_failures_forget(*, devices: Iterable[UUID]) -> None:
+    """Forget the failures in a row of devices, named by key, on which an update has worked."""
+    DeviceRecovery.objects.filter(device__in=list(devices), failures__gt=0).update(failures=0)
 
 
 def _flag(device: Device, *, safe_mode: bool, now: datetime) -> None:

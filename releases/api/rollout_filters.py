@@ -3,7 +3,7 @@ from django_filters import rest_framework as filters
 
 from devices.models import Device
 from releases.models import Rollout, RolloutEvent, RolloutTarget
-from releases.services.rollout_progress import STATES, state_expression
+from releases.selectors.progress import STATES, state_of_target
 
 
 class RolloutFilter(filters.FilterSet):
@@ -33,7 +33,7 @@ class RolloutTargetFilter(filters.FilterSet):
         self, targets: QuerySet[RolloutTarget], _name: str, wanted: list[str]
     ) -> QuerySet[RolloutTarget]:
         """Return targets in one of the states."""
-        stated = targets.annotate(state=state_expression())
+        stated = targets.annotate(state=state_of_target())
         return stated.filter(state__in=wanted) if wanted else targets
 
 

@@ -7,7 +7,7 @@ from common import limits
 from devices.models import Device
 from releases.api.plan_serializers import PlanInput
 from releases.models import Rollout, RolloutEvent, RolloutStage, RolloutTarget
-from releases.services import rollout_progress
+from releases.selectors.progress import FAILURES, STATES
 from releases.services.promoting import soak_end
 
 
@@ -122,10 +122,15 @@ class RolloutProgressOutput(serializers.Serializer):
 
 
 class RolloutFailureOutput(serializers.Serializer):
-    """What ended badly in one way, with some of the devices."""
+    """What ended badly in one way, with some of the devices.
 
+    Reasons that differ in numbers only are one; `error` is the first of them.
+    """
+
+    status = serializers.ChoiceField(choices=FAILURES)
     failure_class = serializers.CharField()
     error_code = serializers.CharField()
+    error = serializers.CharField()
     count = serializers.IntegerField()
     devices = serializers.ListField(child=serializers.CharField())
 
@@ -164,7 +169,7 @@ class RolloutTargetOutput(serializers.ModelSerializer):
     """A device of a rollout. `state` is its update's, else waiting or left_out."""
 
     device_id = serializers.CharField(source="device.device_id", read_only=True)
-    state = serializers.ChoiceField(choices=rollout_progress.STATES, read_only=True)
+    state = serializers.ChoiceField(choices=STATES, read_only=True)
     update_id = serializers.IntegerField(read_only=True, allow_null=True)
     step = serializers.CharField(source="update.step", default="", read_only=True)
     progress = serializers.IntegerField(

@@ -25,7 +25,13 @@ from releases.api.rollout_serializers import (
     RolloutTargetOutput,
 )
 from releases.models import Rollout, RolloutEvent, RolloutTarget
-from releases.services import rollout_progress, rollouts
+from releases.selectors.progress import (
+    rollout_failures,
+    rollout_progress,
+    stages_of,
+    state_of_target,
+)
+from releases.services import rollouts
 from releases.services.plans import Plan
 
 
@@ -38,19 +44,20 @@ def checked(serializer: type[Serializer[Any]], request: Request) -> dict[str, An
 
 def shown(rollout: Rollout, principal: Principal) -> dict[str, Any]:
     """Return a rollout with its progress over the devices the caller sees."""
-    progress = rollout_progress.progress_of(rollout, principal)
-    rollout.ordered_stages = rollout.stages.order_by("position")  # type: ignore[attr-defined]
+    progress = rollout_progress(rollout, principal)
+    rollout.ordered_stages = stages_of(rollout)  # type: ignore[attr-defined]
     rollout.progress = {  # type: ignore[attr-defined]
-        "total": progress.total,
+        "total": progress.by_state.total(),
         "by_state": dict(progress.by_state),
         "by_segment": [
             {"segment": segment, "total": counts.total(), "by_state": dict(counts)}
             for segment, counts in progress.by_segment.items()
         ],
     }
-    rollout.failures = rollout_progress.failures_of(  # type: ignore[attr-defined]
-        rollout, principal
-    )
+    rollout.failures = [  # type: ignore[attr-defined]
+        {**one, "devices": [name for name, _ in one["examples"]]}
+        for one in rollout_failures(rollout, principal)
+    ]
     answer = dict(RolloutDetail(rollout).data)
     if not rollouts.sees_whole(rollout, principal):
         answer["selection"] = None
@@ -155,9 +162,7 @@ class RolloutTargets(PortalView, ListAPIView[RolloutTarget]):
         """Only devices the caller may see, of a rollout they may see."""
         rollout = rollout_or_404(self.principal, self.kwargs["pk"])
         targets = RolloutTarget.objects.visible_to(self.principal).filter(rollout=rollout)
-        return targets.select_related("device", "update").annotate(
-            state=rollout_progress.state_expression()
-        )
+        return targets.select_related("device", "update").annotate(state=state_of_target())
 
     @extend_schema(operation_id="rollouts_targets")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

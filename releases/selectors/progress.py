@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count, F, Func, Min, Value
+from django.db.models import Case, CharField, Count, F, Func, Min, Value, When
 from django.db.models.functions import Left
 
 from accounts.principals import Principal
@@ -52,15 +52,25 @@ def rollout_progress(rollout: Rollout, principal: Principal | None = None) -> Ro
     counted = (
         rows.filter(rollout=rollout)
         .order_by()
-        .values_list("segment", "update__status", "left_out")
+        .annotate(state=state_of_target())
+        .values_list("segment", "state")
         .annotate(count=Count("pk"))
     )
     progress = RolloutProgress()
-    for segment, status, left_out, count in counted:
-        state = status or (LEFT_OUT if left_out else WAITING)
+    for segment, state, count in counted:
         progress.by_state[state] += count
         progress.by_segment.setdefault(segment, Counter())[state] += count
     return progress
+
+
+def state_of_target() -> Case:
+    """Return what became of a target in SQL, as one of STATES."""
+    return Case(
+        When(update__isnull=False, then=F("update__status")),
+        When(left_out="", then=Value(WAITING)),
+        default=Value(LEFT_OUT),
+        output_field=CharField(),
+    )
 
 
 def counts_of(rollouts: Iterable[Rollout]) -> dict[UUID, Counter[str]]:
@@ -68,12 +78,12 @@ def counts_of(rollouts: Iterable[Rollout]) -> dict[UUID, Counter[str]]:
     rows: Any = (
         RolloutTarget.objects.filter(rollout__in=[one.pk for one in rollouts])
         .order_by()
-        .values_list("rollout", "update__status", "left_out")
+        .annotate(state=state_of_target())
+        .values_list("rollout", "state")
         .annotate(count=Count("pk"))
     )
     counts: dict[UUID, Counter[str]] = {}
-    for rollout, status, left_out, count in rows:
-        state = status or (LEFT_OUT if left_out else WAITING)
+    for rollout, state, count in rows:
         counts.setdefault(rollout, Counter())[state] += count
     return counts
 

@@ -10,12 +10,11 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, transaction
 
-from audit import services as audit
 from common.errors import DomainError
 from releases.models import Rollout
 from releases.services.guardrails import rollout_judge
 from releases.services.halting import rollout_halt
-from releases.services.rollout_events import event_add
+from releases.services.rollout_events import event_add, rollout_record
 from releases.services.scheduling import updates_schedule
 from releases.services.soaking import is_done, soak_watch
 from releases.services.targets import chosen_of, targets_add
@@ -77,7 +76,7 @@ def _join(rollout: Rollout, now: datetime) -> None:
         return
     if joined:
         event_add(rollout, "joined", f"{joined} devices joined.", now, devices=joined)
-        _record(rollout, "join", devices=joined)
+        rollout_record(rollout, "join", actor=None, devices=joined)
     Rollout.objects.filter(pk=rollout.pk).update(joined_at=now)
 
 
@@ -90,14 +89,4 @@ def _complete(rollout: Rollout, now: datetime) -> None:
     rollout.finished_at = now
     rollout.save(update_fields=["status", "finished_at"])
     event_add(rollout, "completed", "Every device of the plan has ended.", now)
-    _record(rollout, "complete")
-
-
-def _record(rollout: Rollout, verb: str, **after: object) -> None:
-    audit.record(
-        actor=None,
-        organization=rollout.organization,
-        action=f"rollout.{verb}",
-        target=rollout,
-        after={"status": rollout.status, **after},
-    )
+    rollout_record(rollout, "complete", actor=None)

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db import transaction
 
-from audit import services as audit
 from audit.services import Actor
 from releases.errors import RolloutRefused
 from releases.evidence import Evidence, least_pairs
@@ -23,6 +22,7 @@ from releases.services.guardrails import (
     judge,
     rules_of,
 )
+from releases.services.rollout_events import rollout_record
 
 _FALSE_SUCCESS = "false_success"
 # Without a count of devices, drills are held with a cohort of this size.
@@ -76,13 +76,7 @@ def rollout_drill(*, rollout: Rollout, actor: Actor | None, now: datetime) -> Ro
             drill=rollout.drill,
         )
     rollout.save(update_fields=["drill"])
-    audit.record(
-        actor=actor,
-        organization=rollout.organization,
-        action="rollout.drill",
-        target=rollout,
-        after={"passed": True, "cases": len(cases)},
-    )
+    rollout_record(rollout, "drill", actor=actor, passed=True, cases=len(cases))
     return rollout
 
 

@@ -12,7 +12,7 @@ from releases.errors import RolloutConflict
 from releases.models import LIVE, WAITING, DeviceUpdate, Rollout
 from releases.services.guardrails import COUNTS
 from releases.services.rollbacks import is_rolling_back, rollback_begin
-from releases.services.telling import rollout_tell
+from releases.services.rollout_events import rollout_tell
 from releases.services.update_rows import in_words
 
 Status = Rollout.Status
@@ -91,9 +91,7 @@ def _halt(
         evidence={"halted_at": now.isoformat(), "until_halt": seen},
     )
     cancelled = waiting_cancel(rollout=rollout, reason=words, now=now)
-    rollout_tell(
-        rollout, "halt", words, actor=actor, now=now, details={"cancelled": cancelled, "rule": rule}
-    )
+    rollout_tell(rollout, "halt", words, actor=actor, now=now, cancelled=cancelled, rule=rule)
 
 
 def waiting_cancel(*, rollout: Rollout, reason: str, now: datetime) -> int:

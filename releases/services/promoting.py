@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from accounts.principals import Principal
-from audit import services as audit
 from common import limits
 from releases.errors import RolloutConflict, RolloutRefused, SoakNotOver
 from releases.models import LIVE, Rollout, RolloutStage, RolloutTarget
-from releases.services.rollout_events import event_add
+from releases.services.rollout_events import event_add, rollout_record
 from releases.services.rollouts import stage_open, whole
 from releases.services.targets import HOLDBACK
 
@@ -57,7 +56,7 @@ def rollout_release_holdback(
     rollout.save(update_fields=["holdback_percent"])
     event_add(rollout, "holdback_released", f"{count} devices are no longer held back.", now,
               by=principal.label, reason=reason)  # fmt: skip
-    _record(rollout, principal, "holdback_release", devices=count, reason=reason)
+    rollout_record(rollout, "holdback_release", actor=principal, devices=count, reason=reason)
     return rollout
 
 
@@ -111,8 +110,13 @@ def _next_stage(
         )
     overridden = _soak_override(rollout, open_stage(stages), reason, principal, now)
     stage_open(rollout, wanted, principal.label, now)
-    _record(
-        rollout, principal, "promote", segment=segment, reason=reason, soak_overridden=overridden
+    rollout_record(
+        rollout,
+        "promote",
+        actor=principal,
+        segment=segment,
+        reason=reason,
+        soak_overridden=overridden,
     )
 
 
@@ -168,21 +172,12 @@ def _raise(
     stage.save(update_fields=["percentage", "soaking_since"])
     event_add(rollout, "percentage_raised", f"{stage.segment}: {before} % to {percentage} %.", now,
               by=principal.label, reason=reason)  # fmt: skip
-    audit.record(
+    rollout_record(
+        rollout,
+        "promote",
         actor=principal,
-        organization=rollout.organization,
-        action="rollout.promote",
-        target=rollout,
         before={"percentage": before},
-        after={"segment": stage.segment, "percentage": percentage, "reason": reason},
-    )
-
-
-def _record(rollout: Rollout, actor: Principal, verb: str, **after: object) -> None:
-    audit.record(
-        actor=actor,
-        organization=rollout.organization,
-        action=f"rollout.{verb}",
-        target=rollout,
-        after={"status": rollout.status, **after},
+        segment=stage.segment,
+        percentage=percentage,
+        reason=reason,
     )

@@ -65,18 +65,12 @@ def recovery_failure_count(*, device: Device, reason: str, now: datetime) -> boo
     what waits of its updates is taken back.
     """
     before = facts.recovery_lock(device).safe_mode_since
-    if not facts.recovery_failure_count(device=device, reason=reason, now=now):
+    if not facts.update_failure_count(device=device, reason=reason, now=now):
         return False
     updates_take_back(device=device, reason="The device was put aside.", now=now)
     if before is None:
         _tell(device, enter=True, reason=reason, by="automatic", actor=None, now=now)
     return True
-
-
-@transaction.atomic
-def recovery_failure_reset(*, device: Device, now: datetime) -> None:
-    """Forget the failures in a row: an update has worked."""
-    facts.recovery_failure_reset(device=device, now=now)
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ from audit.services import Actor
 from common import limits
 from devices.models import Device
 from releases.models import OPEN, Artifact, DeviceUpdate, Release, Rollout, RolloutTarget
-from releases.services.telling import rollout_tell
+from releases.services.rollout_events import rollout_tell
 
 Status = Rollout.Status
 _CLAIMED = DeviceUpdate.Status.CLAIMED
@@ -39,7 +39,7 @@ def rollback_begin(*, rollout: Rollout, reason: str, actor: Actor | None, now: d
     }
     _write(rollout, begun)
     rollout_tell(rollout, "rollback", reason, actor=actor, now=now)
-    _step(rollout, now=now)
+    _step(rollout, actor=actor, now=now)
 
 
 def rollbacks_advance(*, now: datetime) -> int:
@@ -56,15 +56,15 @@ def _advanced(pk: Any, *, now: datetime) -> int:
     rollout = rows.select_related("organization").filter(pk=pk).first()
     if rollout is None or rollout.status == Status.ROLLED_BACK:
         return 0
-    return _step(rollout, now=now)
+    return _step(rollout, actor=None, now=now)
 
 
-def _step(rollout: Rollout, *, now: datetime) -> int:
+def _step(rollout: Rollout, *, actor: Actor | None, now: datetime) -> int:
     targets = list(_left(rollout)[: limits.ROLLOUT_CHUNK])
     if targets:
         return _send(rollout, targets, now=now)
     if not DeviceUpdate.objects.filter(rollout=rollout, status__in=OPEN).exists():
-        _finish(rollout, now=now)
+        _finish(rollout, actor=actor, now=now)
     return 0
 
 
@@ -165,7 +165,7 @@ def _leave(rollout: Rollout, stay: list[RolloutTarget]) -> None:
     _write(rollout, {**before, "without": before["without"] + len(stay), "named": named})
 
 
-def _finish(rollout: Rollout, *, now: datetime) -> None:
+def _finish(rollout: Rollout, *, actor: Actor | None, now: datetime) -> None:
     going = rollout.evidence["rollback"]
     Rollout.objects.filter(pk=rollout.pk, status__in=[Status.HALTED, Status.COMPLETED]).update(
         status=Status.ROLLED_BACK, finished_at=rollout.finished_at or now
@@ -176,9 +176,10 @@ def _finish(rollout: Rollout, *, now: datetime) -> None:
         rollout,
         "rolled_back",
         f"Every device that could go back has ended{without}.",
-        actor=None,
+        actor=actor,
         now=now,
-        details={"without": going["without"], "named": going["named"]},
+        without=going["without"],
+        named=going["named"],
     )
 
 

@@ -26,7 +26,7 @@ from releases.services.drills import rollout_drill
 from releases.services.manifests import reach_of
 from releases.services.plans import Plan
 from releases.services.rollbacks import is_rolling_back
-from releases.services.rollout_events import event_add
+from releases.services.rollout_events import event_add, rollout_record
 from releases.services.targets import chosen_of, selected, targets_add
 from releases.trust.paths import trust_of
 
@@ -88,7 +88,7 @@ def rollout_update(
         _write_stages(rollout, plan)
     was, becomes = audit.changed(old, {"name": name, **_plain(plan)})
     event_add(rollout, "updated", f"Changed by {principal.label}.", now, names=sorted(becomes))
-    _record(rollout, principal, "update", before=was, **becomes)
+    rollout_record(rollout, "update", actor=principal, before=was, **becomes)
     return rollout
 
 
@@ -96,7 +96,7 @@ def rollout_update(
 def rollout_delete(*, rollout: Rollout, principal: Principal) -> None:
     """Throw a draft away. Raises RolloutConflict for one that has been started."""
     rollout = _locked(rollout, [Status.DRAFT], principal)
-    _record(rollout, principal, "delete", name=rollout.name)
+    rollout_record(rollout, "delete", actor=principal, name=rollout.name)
     rollout.delete()
 
 
@@ -201,7 +201,7 @@ def rollout_resume(
     again = RolloutTarget.objects.filter(rollout=rollout, update__status="cancelled")
     back = again.update(update=None)
     event_add(rollout, "resumed", f"Resumed by {principal.label}.", now, reason=reason, again=back)
-    _record(rollout, principal, "resume", before=before, reason=reason, again=back)
+    rollout_record(rollout, "resume", actor=principal, before=before, reason=reason, again=back)
     return rollout
 
 
@@ -321,21 +321,4 @@ def _told(
     """Write the act into the rollout's story and into the log."""
     said = {name: value for name, value in said.items() if value != ""}
     event_add(rollout, _KINDS[verb], message, now, **said)
-    _record(rollout, actor, verb, **said)
-
-
-def _record(
-    rollout: Rollout,
-    actor: Actor | None,
-    verb: str,
-    before: dict[str, Any] | None = None,
-    **after: Any,
-) -> None:
-    audit.record(
-        actor=actor,
-        organization=rollout.organization,
-        action=f"rollout.{verb}",
-        target=rollout,
-        before=before,
-        after={"status": rollout.status, **after},
-    )
+    rollout_record(rollout, verb, actor=actor, **said)

@@ -9,10 +9,11 @@ from accounts.models import Organization
 from audit import services as audit
 from common import limits
 from common.ids import uuid7
-from devices.models import Device, DeviceEvent, DeviceRecovery
+from devices.models import Device, DeviceEvent
+from devices.services.recovery import update_failures_forget
 from releases.models import DeviceUpdate, RolloutEvent
 from releases.services.ends import COUNTED
-from releases.services.recovery import recovery_failure_count, recovery_failure_reset
+from releases.services.recovery import recovery_failure_count, recovery_update_ended
 
 _NAMED = 50
 _Severity = DeviceEvent.Severity
@@ -70,10 +71,14 @@ def _tell_recovery(ended: list[Ended], *, now: datetime) -> None:
         reason = f"Update {one.id} to {one.to_version}: {one.error}"
         recovery_failure_count(device=device, reason=reason, now=now)
     well = [one.device_id for one in ended if one.status == "verified"]
-    # Only devices that had failed have something to forget: few.
-    failing = DeviceRecovery.objects.filter(device__in=well, failures__gt=0)
-    for row in failing.select_related("device").order_by("pk"):
-        recovery_failure_reset(device=row.device, now=now)
+    update_failures_forget(devices=well)
+    # Few: deployments that somebody ordered for one device in trouble.
+    proofs = DeviceUpdate.objects.filter(
+        pk__in=[one.id for one in ended if one.status == "verified"],
+        kind=DeviceUpdate.Kind.REDEPLOY,
+    )
+    for update in proofs.order_by("device_id"):
+        recovery_update_ended(update=update, now=now)
 
 
 def _tell_rollouts(ended: list[Ended], *, now: datetime) -> None:

@@ -16,13 +16,12 @@ from commands.tests.factories import CommandFactory
 from common import clock, limits
 from devices.models import Device, DeviceEvent, DeviceRecovery
 from devices.services.groups import group_grant
-from devices.services.recovery import quarantines_end
+from devices.services.recovery import quarantines_end, update_failures_forget
 from devices.tasks import quarantines_end as quarantines_end_task
 from devices.tests.factories import DeviceFactory, group_of
 from releases.models import DeviceUpdate, Release
 from releases.services.recovery import (
     recovery_failure_count,
-    recovery_failure_reset,
     recovery_update_ended,
 )
 from releases.tasks import recoveries_settle
@@ -248,7 +247,7 @@ def test_the_third_failure_in_a_row_puts_a_device_aside(
 def test_an_update_that_works_makes_the_count_begin_again(operator_api: APIClient, device: Device):
     for _ in range(limits.UPDATE_FAILURES_MAX - 1):
         recovery_failure_count(device=device, reason="health", now=clock.now())
-    recovery_failure_reset(device=device, now=clock.now())
+    update_failures_forget(devices=[device.pk])
 
     assert not recovery_failure_count(device=device, reason="health", now=clock.now())
     assert read(operator_api)["failures"] == 1

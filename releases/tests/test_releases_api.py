@@ -163,10 +163,11 @@ def test_the_list_is_narrowed_and_ordered(viewer_api: APIClient, organization: O
     def listed(query: str) -> list[str]:
         return [one["version"] for one in viewer_api.get(f"{URL}?{query}").json()["results"]]
 
-    assert listed("") == ["3", "2", "1"]
+    # Ids of one millisecond have no order.
+    assert set(listed("")) == {"3", "2", "1"}
     assert listed("state=published&ordering=counter") == ["2", "3"]
     assert listed("channel=beta") == ["1"]
-    assert listed("role=player") == ["2", "1"]
+    assert set(listed("role=player")) == {"2", "1"}
     assert listed("search=big") == ["2"]
     assert listed("role=nobody") == ["2"]
     latest = {

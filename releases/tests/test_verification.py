@@ -72,6 +72,25 @@ def test_heartbeats_with_the_version_and_good_health_prove_a_claim(
     assert RolloutEvent.objects.get(rollout=claimed.rollout).details == {"verified": 1}
 
 
+def test_a_redeploy_that_is_proved_lets_the_device_out_of_safe_mode(
+    claimed: DeviceUpdate, now: datetime
+):
+    Device.objects.filter(pk=claimed.device_id).update(safe_mode=True)
+    DeviceRecovery.objects.create(
+        device=claimed.device,
+        organization_id=claimed.organization_id,
+        safe_mode_since=claimed.scheduled_at,
+        source="operator",
+    )
+    DeviceUpdate.objects.filter(pk=claimed.pk).update(kind="redeploy")
+    for after in (10, 40, 70):
+        heard(claimed.device, at=now + seconds(after), version="2.0.0")
+        updates_verify(now=now + seconds(after))
+
+    assert end_of(claimed)[0] == "verified"
+    assert Device.objects.get(pk=claimed.device_id).safe_mode is False
+
+
 def test_silence_proves_nothing(claimed: DeviceUpdate, now: datetime):
     heard(claimed.device, at=now + seconds(10), version="2.0.0")
     swept(now + seconds(11))

@@ -17,6 +17,8 @@ PLAN = {
     "failure_rules": [{"failure": "all", "threshold_percent": 10, "min_completed": 3}],
     "regression": {"enabled": True, "alpha": 0.01, "observe_minutes": 10},
 }
+# Nothing was updated: the way back is at its end at once.
+BACK = ("halt", "rollback", "rolled_back")
 
 
 def _reason(_: Names) -> dict[str, Any]:
@@ -37,10 +39,13 @@ _WAYS: tuple[Body, ...] = (
 )
 
 
+def _entries(pk: str, *verbs: str) -> tuple[Entry, ...]:
+    return tuple(Entry(f"rollout.{verb}", "rollout", pk) for verb in verbs)
+
+
 def _act(verb: str, action: str, pk: str, **fields: Any) -> Operation:
-    entry = Entry(f"rollout.{action}", "rollout", pk)
     fields.setdefault("body", _reason)
-    fields.setdefault("entries", (entry,))
+    fields.setdefault("entries", _entries(pk, action))
     return Operation(f"rollout-{verb}", "POST", path={"pk": pk}, **fields)
 
 
@@ -49,8 +54,7 @@ def _release_act(verb: str, rollout: str, **fields: Any) -> Operation:
         f"release-{verb}",
         "POST",
         path={"version": f"{rollout}_version"},
-        entries=(Entry(f"rollout.{verb}", "rollout", f"{rollout}_id"),),
-        **{"body": _reason, **fields},
+        **{"body": _reason, "entries": _entries(f"{rollout}_id", verb), **fields},
     )
 
 
@@ -97,15 +101,8 @@ ROLLOUTS: list[Operation] = [
     ),
     get("rollout-targets", path={"pk": "rollout_id"}),
     get("rollout-events", path={"pk": "rollout_id"}),
-    # What was never drilled is drilled at its start.
     _act(
-        "start",
-        "start",
-        "draft_rollout_id",
-        entries=(
-            Entry("rollout.drill", "rollout", "draft_rollout_id"),
-            Entry("rollout.start", "rollout", "draft_rollout_id"),
-        ),
+        "start", "start", "draft_rollout_id", entries=_entries("draft_rollout_id", "drill", "start")
     ),
     # Approving takes a person.
     _act("approve", "approve", "unapproved_rollout_id", expect={"key": 403}),
@@ -118,13 +115,13 @@ ROLLOUTS: list[Operation] = [
         body=lambda _: {"targetSegment": "early", "reason": "a test"},
     ),
     _act("halt", "halt", "rollout_id"),
-    _act("rollback", "rollback", "rollout_id"),
+    _act("rollback", "rollback", "rollout_id", entries=_entries("rollout_id", *BACK)),
     _act("holdback-release", "holdback_release", "rollout_id"),
     _act("drill", "drill", "rollout_id", body=None),
     _release_act("promote", "rollout", body=lambda _: {"target_segment": "early", "reason": "x"}),
     _release_act("pause", "rollout"),
     _release_act("resume", "halted_rollout"),
-    _release_act("rollback", "rollout"),
+    _release_act("rollback", "rollout", entries=_entries("rollout_id", *BACK)),
     get("release-eligibility", path=RELEASE),
     get("site-calendars"),
     Operation(

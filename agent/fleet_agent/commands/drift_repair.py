@@ -12,10 +12,10 @@ from fleet_agent.commands.base import (
     Context,
     Outcome,
 )
-from fleet_agent.commands.update import NOT_ALLOWED, NOT_HERE
+from fleet_agent.commands.update import NOT_HERE
 from fleet_agent.journal import Entry
 from fleet_agent.updates.drifted import repair
-from fleet_agent.updates.errors import UpdateFailedError
+from fleet_agent.updates.errors import NOT_ALLOWED, UpdateFailedError
 
 MAX_PATHS = 500
 

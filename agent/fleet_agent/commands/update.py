@@ -14,15 +14,12 @@ from fleet_agent.commands.base import (
 )
 from fleet_agent.journal import Entry
 from fleet_agent.updates.deployment import Wish
+from fleet_agent.updates.errors import NOT_ALLOWED
 from fleet_agent.updates.state import UpdateState
 
 LOOK_S = 0.5
 MAX_VERSION_CHARS = 64
 NOT_HERE = "This agent takes no care of releases."
-NOT_ALLOWED = (
-    "Updates are not allowed on this device. "
-    "Set ALLOW_UPDATES=true in its fleet.conf to allow them."
-)
 
 
 class Update(CommandType):

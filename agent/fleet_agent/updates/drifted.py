@@ -8,7 +8,7 @@ from fleet_agent.drift import AcceptedState
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment
 from fleet_agent.updates.errors import INSTALL, UpdateFailedError
-from fleet_agent.updates.unpack import check_bundle, differences, extract
+from fleet_agent.updates.unpack import check_bundle, differences, extract, spoilt
 
 Item = dict[str, Optional[str]]
 
@@ -44,7 +44,7 @@ def repair(deployment: Deployment, paths: Optional[list[str]]) -> dict[str, Any]
     releases = deployment.releases
     folder, bundle = releases.folder(running.release_id), releases.bundle(running.release_id)
     found = differences(folder, running)
-    wanted = {str(item["path"]) for item in found if item["kind"] != "added"}
+    wanted = spoilt(found)
     if paths is not None:
         wanted &= set(paths)
     if wanted:

@@ -15,6 +15,10 @@ HEALTH = "health"
 TIMEOUT = "timeout"
 INTERRUPTED = "interrupted"
 REFUSED = "refused"
+NOT_ALLOWED = (
+    "Updates are not allowed on this device. "
+    "Set ALLOW_UPDATES=true in its fleet.conf to allow them."
+)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 

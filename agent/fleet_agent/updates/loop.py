@@ -15,14 +15,14 @@ from fleet_agent.portal import PortalClient
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment, Wish
 from fleet_agent.updates.diagnostics import send_diagnostics
-from fleet_agent.updates.errors import REFUSED
+from fleet_agent.updates.errors import NOT_ALLOWED, REFUSED
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.keeping import Keeping
-from fleet_agent.updates.offer import Offer, OfferUnusableError, offer_from_answer
+from fleet_agent.updates.offer import REDEPLOY, Offer, OfferUnusableError, offer_from_answer
 from fleet_agent.updates.reports import PATH, UpdateReporter
 from fleet_agent.updates.state import PREPARING, UpdateState
 from fleet_agent.updates.trust_port import Trust
-from fleet_agent.updates.updater import REDEPLOY, Updater
+from fleet_agent.updates.updater import Updater
 
 # How often heartbeats may make it ask for one and the same version that it was not offered.
 SAME_TARGET_S = 300.0
@@ -34,10 +34,6 @@ UPDATE_REFUSED = "update_refused"
 SETTLE_S = 10.0
 NAP_S = 0.2
 IN_SAFE_MODE = "The device is in safe mode and takes nothing but a redeploy."
-NOT_ALLOWED = (
-    "Updates are not allowed on this device. "
-    "Set ALLOW_UPDATES=true in its fleet.conf to allow them."
-)
 TrustMaker = Callable[[PortalClient], Trust]
 log = logging.getLogger(__name__)
 
@@ -177,7 +173,7 @@ class UpdateLoop(Loop):
             if error.code != UPDATE_REFUSED:
                 raise
             for wish in self._wishes:
-                wish.refusal = str(error)
+                wish.refusal = error.detail or str(error)
             return None
         return offer_from_answer(answer) if answer else None
 

@@ -11,6 +11,8 @@ from fleet_agent.errors import AgentError
 from fleet_agent.updates.facts import release_id_of
 from fleet_agent.updates.manifest import Offered
 
+# The kind of an update that brings a device out of trouble.
+REDEPLOY = "redeploy"
 # Bounds of the time an update may take, seconds.
 MIN_TIMEOUT_S = 1.0
 MAX_TIMEOUT_S = 7 * 86_400.0

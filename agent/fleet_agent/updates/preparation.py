@@ -22,7 +22,7 @@ from fleet_agent.updates.errors import (
 )
 from fleet_agent.updates.facts import check_bounds, unpacked_bytes
 from fleet_agent.updates.manifest import Installed, Manifest
-from fleet_agent.updates.offer import Offer
+from fleet_agent.updates.offer import REDEPLOY, Offer
 from fleet_agent.updates.release_store import ReleaseStore
 from fleet_agent.updates.state import (
     DOWNLOADING,
@@ -35,7 +35,7 @@ from fleet_agent.updates.state import (
 )
 from fleet_agent.updates.trust_errors import TrustError
 from fleet_agent.updates.trust_port import Trust
-from fleet_agent.updates.unpack import check_bundle, differences, unpack
+from fleet_agent.updates.unpack import check_bundle, differences, extract, spoilt, unpack
 
 # Between two looks whether a paused update may go on.
 HOLD_S = 60.0
@@ -81,6 +81,8 @@ class Preparation:
             self._verify(manifest)
             attempt.begin(UNPACKING)
             self._unpack(manifest)
+        elif self.offer.kind == REDEPLOY:
+            self._mend(manifest)
         attempt.begin(VALIDATING)
         attempt.application(manifest.release_id).validate(left_s=attempt.left_s())
         self._hold()
@@ -192,6 +194,19 @@ class Preparation:
         self.store.keep_facts(manifest)
         partial.rename(self.store.folder(manifest.release_id))
         sync_directory(self.store.root)
+
+    def _mend(self, manifest: Manifest) -> None:
+        """Put back what differs in the folder of the release that is installed already."""
+        folder = self.store.folder(manifest.release_id)
+        differing = spoilt(differences(folder, manifest))
+        if not differing:
+            return
+        # Of a bundle that is kept and whole nothing is fetched.
+        self._download(manifest)
+        self.attempt.begin(VERIFYING)
+        self._verify(manifest)
+        self.attempt.begin(UNPACKING)
+        extract(self.store.bundle(manifest.release_id), manifest, differing, folder)
 
     def _same_offer(self) -> Offer:
         """Ask for the offer again. Raises PortalError, UpdateWithdrawnError."""

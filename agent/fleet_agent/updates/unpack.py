@@ -180,6 +180,11 @@ def differences(folder: Path, facts: Manifest) -> list[dict[str, Optional[str]]]
     return found
 
 
+def spoilt(found: list[dict[str, Optional[str]]]) -> set[str]:
+    """Return the paths among differences that the release's bundle puts right."""
+    return {str(item["path"]) for item in found if item["kind"] != "added"}
+
+
 def _raise(error: OSError) -> None:
     raise error
 

@@ -20,7 +20,7 @@ from fleet_agent.updates.errors import (
 )
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.manifest import Manifest
-from fleet_agent.updates.offer import Offer
+from fleet_agent.updates.offer import REDEPLOY, Offer
 from fleet_agent.updates.preparation import Preparation
 from fleet_agent.updates.release_store import CURRENT, PREVIOUS, ReleaseStore
 from fleet_agent.updates.reports import UpdateReporter
@@ -38,7 +38,6 @@ from fleet_agent.updates.state import (
 from fleet_agent.updates.trust_port import Trust
 from fleet_agent.updates.way_back import go_back
 
-REDEPLOY = "redeploy"
 log = logging.getLogger(__name__)
 
 
@@ -159,13 +158,18 @@ class Updater:
         """Stop what runs and let `current` name the new release."""
         state = attempt.state
         try:
-            if state.from_release == manifest.release_id:
+            is_installed = state.from_release == manifest.release_id
+            if is_installed and state.kind != REDEPLOY:
                 # It runs already: nothing to change over, but it has to prove itself.
                 self._onwards(attempt, CHECKING)
                 return
             attempt.begin(STOPPING)
             if state.from_release is not None:
                 attempt.application(state.from_release).stop()
+            if is_installed:
+                # Something else may run in its place, in safe mode say.
+                self._onwards(attempt, STARTING, CHECKING)
+                return
             attempt.begin(SWITCHING)
             self.store.prepare_way_back(state.from_release)
             self.store.point(PREVIOUS, state.from_release)
