@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from accounts.principals import Principal
 from releases.evidence import Evidence
 from releases.models import HealthPair, Rollout
 from releases.services.guardrails import COUNTS, Regression, evidence_of
@@ -13,14 +14,15 @@ from releases.services.guardrails import COUNTS, Regression, evidence_of
 _MOST = 15.0
 
 
-def evidence_told(rollout: Rollout) -> dict[str, Any] | None:
+def evidence_told(rollout: Rollout, principal: Principal) -> dict[str, Any] | None:
     """Return what the pairs say since the last halt and before it; None when none are formed."""
     regression = Regression.stored(rollout.regression)
     if not regression.enabled or rollout.started_at is None:
         return None
     before = rollout.evidence.get("until_halt") or {}
     counts = {name: int(before.get(name, 0)) for name in COUNTS[:3]}
-    watched = HealthPair.objects.filter(rollout=rollout, judged_at=None).count()
+    pairs = HealthPair.objects.visible_to(principal)
+    watched = pairs.filter(rollout=rollout, judged_at=None).count()
     return {
         "now": _told(evidence_of(rollout), regression.alpha),
         "before": _told(Evidence(**counts), regression.alpha) if any(counts.values()) else None,

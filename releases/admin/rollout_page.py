@@ -54,7 +54,7 @@ def rollout_context(rollout: Rollout, principal: Principal, *, now: datetime) ->
         "in_flight": _in_flight(rollout, principal),
         "held_back": _held_back(rollout, principal),
         "rules": rules_of(rollout),
-        "evidence": evidence_told(rollout),
+        "evidence": evidence_told(rollout, principal),
         "drill": drill_told(rollout),
         "rollback": rollout.evidence.get("rollback"),
         "is_unstarted": rollout.status in UNSTARTED,
