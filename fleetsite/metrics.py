@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from common import clock
 from devices.selectors import installation_health_counts
 from devices.services.upkeep import pulse_age
+from releases.selectors.progress import installation_rollout_counts
 
 PARTS = ["gateway", "worker", "beat"]
 
@@ -26,12 +27,19 @@ class FleetCollector(Collector):
             counts = installation_health_counts()
             now = clock.now()
             ages = {name: pulse_age(name=name, now=now) for name in PARTS}
+            rollouts = installation_rollout_counts()
         except DatabaseError:
             return
         devices = GaugeMetricFamily("fleet_devices", "Devices by health.", labels=["health"])
         for health, count in counts.items():
             devices.add_metric([health], count)
         yield devices
+        unended = GaugeMetricFamily(
+            "fleet_rollouts", "Rollouts that have not ended, by status.", labels=["status"]
+        )
+        for status, count in rollouts.items():
+            unended.add_metric([status], count)
+        yield unended
         pulses = GaugeMetricFamily(
             "fleet_pulse_age_seconds", "Seconds since a part's last sign of life.", labels=["part"]
         )

@@ -36,12 +36,16 @@ def _address(request: HttpRequest) -> str:
     return request.build_absolute_uri("/").rstrip("/") if _is_loopback(own) else own
 
 
+# What stored scripts and updates need on the device; both are off until its owner allows them.
+EXTRAS = "[scripts,updates]"
+
+
 def commands_for(*, address: str, secret: str, wheel: str | None) -> dict[str, str]:
     """Return the lines to copy: one to try it out, one for a service that stays.
 
     The token goes in through standard input, so that no list of processes shows it.
     """
-    agent = f"'{address}/agent/{wheel}'" if wheel else "./agent"
+    agent = f"'fleet-agent{EXTRAS} @ {address}/agent/{wheel}'" if wheel else f"'./agent{EXTRAS}'"
     install = f"sudo python3 -m venv {FOLDER} && sudo {FOLDER}/bin/pip install -q {agent}"
     enroll = f"echo {secret} | sudo {FOLDER}/bin/fleet-agent enroll --url {address} --token-file -"
     unit = f"{address}/agent/fleet-agent.service"

@@ -44,6 +44,7 @@ def test_prometheus_learns_of_the_fleet_without_names(client, organization):
     text = client.get("/metrics").content.decode()
 
     assert 'fleet_devices{health="healthy"} 1.0' in text
+    assert 'fleet_rollouts{status="halted"} 0.0' in text
     assert 'fleet_pulse_age_seconds{part="gateway"}' in text
     assert "secret-name" not in text
     assert organization.slug not in text

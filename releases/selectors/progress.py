@@ -12,7 +12,16 @@ from django.db.models.functions import Left
 
 from accounts.principals import Principal
 from common import limits
-from releases.models import ENDED, OPEN, DeviceUpdate, Rollout, RolloutStage, RolloutTarget
+from releases.models import (
+    ENDED,
+    LIVE,
+    OPEN,
+    UNSTARTED,
+    DeviceUpdate,
+    Rollout,
+    RolloutStage,
+    RolloutTarget,
+)
 
 # Beside the states of an update: its turn will come; kept out of it.
 WAITING = "waiting"
@@ -130,3 +139,10 @@ def left_out_of(rollout: Rollout, principal: Principal) -> list[dict[str, Any]]:
 def stages_of(rollout: Rollout) -> list[RolloutStage]:
     """Return the stages in their order."""
     return list(rollout.stages.order_by("position"))
+
+
+def installation_rollout_counts() -> dict[str, int]:
+    """Return the number of unended rollouts by status over all organisations, for /metrics."""
+    unended = [*UNSTARTED, *LIVE, Rollout.Status.HALTED.value]
+    rows: Any = Rollout.objects.filter(status__in=unended).order_by().values_list("status")
+    return {**dict.fromkeys(unended, 0), **dict(rows.annotate(count=Count("pk")))}

@@ -10,7 +10,8 @@ from audit import services as audit
 from audit.services import Actor
 from common import limits
 from releases.errors import ReleaseConflict, ReleaseInvalid
-from releases.models import Release
+from releases.models import Release, Rollout
+from releases.services.halting import rollout_halt
 from releases.services.manifests import manifests_publish, manifests_withdraw
 from releases.services.releases import release_locked
 
@@ -73,7 +74,7 @@ def _expect_publishable(row: Release) -> None:
 def release_withdraw(*, release: Release, reason: str, actor: Actor, now: datetime) -> Release:
     """Let no device get the release any more; those that run it keep it.
 
-    Its rollouts stop by their first gate. Raises ReleaseConflict when it is not published.
+    Its live rollout halts in the same transaction. Raises ReleaseConflict when it is not published.
     """
     Organization.objects.select_for_update(no_key=True).get(pk=release.organization_id)
     moved = Release.objects.filter(pk=release.pk, state=Release.State.PUBLISHED).update(
@@ -95,4 +96,7 @@ def release_withdraw(*, release: Release, reason: str, actor: Actor, now: dateti
         target=row,
         after={"reason": reason},
     )
+    for rollout in Rollout.objects.filter(release=row).live().select_related("organization"):
+        words = f"The release was withdrawn: {reason}"[: limits.LINE_CHARS]
+        rollout_halt(rollout=rollout, reason=words, actor=actor, now=now)
     return row

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from accounts.models import Organization
 from accounts.principals import Principal
 from audit.models import AuditEntry
-from common import limits
+from common import clock, limits
 from releases.models import Artifact, Release
 from releases.services import publishing
 from releases.tests.bundles import bundle
@@ -286,3 +286,13 @@ def test_a_stranger_finds_nothing_and_an_operator_changes_nothing(
     assert uploaded(stranger_api, content=bundle()).status_code == 404
     assert uploaded(operator_api, content=bundle()).status_code == 403
     assert created(operator_api).status_code == 403
+
+
+def test_a_withdrawn_release_halts_its_rollout(admin_api: APIClient, organization: Organization):
+    release = published(ReleaseFactory(organization=organization, version="1.0"))
+    rollout = RolloutFactory(release=release, status="running", started_at=clock.now())
+
+    admin_api.post(f"{URL}/1.0/withdraw", {"reason": "it leaks"})
+
+    rollout.refresh_from_db()
+    assert (rollout.status, rollout.reason) == ("halted", "The release was withdrawn: it leaks")
