@@ -97,7 +97,7 @@ def test_what_made_it_halt_does_not_halt_it_again_once_it_is_resumed(rollout: Ro
         one(rollout, "failed", failure_class="install")
     verdict = rollout_judge(rollout=rollout, now=clock.now())
     assert verdict is not None
-    assert verdict.reason == "5 of 5 updates that ended failed: the limit is 20 %."
+    assert verdict.reason == "5 of 5 updates that ended failed: the limit is 50 %."
     halt(rollout, reason=verdict.reason, rule=verdict.rule)
 
     Rollout.objects.filter(pk=rollout.pk).update(status="running")
