@@ -77,9 +77,15 @@ class Agent:
         self._drift = DriftLoop(
             store=store, portal=PortalClient(store), deployment=self._deployment
         )
+        executor = self._made_executor(boot=boot, recent=recent)
+        self._commands.executor = executor
+        self._stream = self._made_stream(executor)
+        self._heartbeats = self._made_heartbeats(boot=boot)
+
+    def _made_executor(self, *, boot: str, recent: logs.RecentLines) -> Executor:
         context = Context(
-            store=store,
-            state_dir=state_dir,
+            store=self._store,
+            state_dir=self._store.state_dir,
             # The same thread claims and carries out, so it may share the connection.
             portal=self._commands.portal,
             boot_id=boot,
@@ -89,23 +95,23 @@ class Agent:
             deployment=self._deployment,
             keeping=self._updates.keeping,
         )
-        executor = Executor(journal=self._journal, context=context)
-        self._commands.executor = executor
-        self._stream = self._made_stream(executor)
+        return Executor(journal=self._journal, context=context)
+
+    def _made_heartbeats(self, *, boot: str) -> HeartbeatLoop:
         source = HeartbeatSource(
-            store=store,
+            store=self._store,
             sequence=self._sequence,
             boot=boot,
             troubles=self._troubles,
             queue_length=lambda: len(self._queue),
             release=self._deployment.shown,
         )
-        self._heartbeats = HeartbeatLoop(
-            store=store,
-            portal=PortalClient(store),
+        return HeartbeatLoop(
+            store=self._store,
+            portal=PortalClient(self._store),
             source=source,
             queue=self._queue,
-            contact=ContactRecord(state_dir / "state.json"),
+            contact=ContactRecord(self._store.state_dir / "state.json"),
             on_commands=self._commands.wake,
             on_target=self._updates.told_target,
         )

@@ -111,13 +111,12 @@ def trust_revoke(
     not meet the threshold.
     """
     repository = _after_ceremony(organization)
-    changed: dict[str, Keys] = {}
-    for role in (ROOT, GENERAL):
-        keys = repository.keys(role)
-        found = [key for key in keys.keys if key.keyid.startswith(key_id)]
-        if len(found) == 1:
-            changed[role] = _without(keys, found[0], successor)
-    if not changed or len(key_id) < MIN_KEY_ID:
+    changed = {
+        role: _without(keys, found, successor)
+        for role in (ROOT, GENERAL)
+        if (found := _named_key(keys := repository.keys(role), key_id))
+    }
+    if not changed:
         raise KeyRefused(
             f"No offline key begins with {key_id}. Name at least {MIN_KEY_ID} digits of a key of"
             f" manage.py keys status {organization.slug}."
@@ -146,6 +145,12 @@ def trust_revoke(
 
 
 MIN_KEY_ID = 8
+
+
+def _named_key(keys: Keys, key_id: str) -> Key | None:
+    """Return the one key whose id begins so; the beginning has to be long enough."""
+    found = [key for key in keys.keys if key.keyid.startswith(key_id)]
+    return found[0] if len(found) == 1 and len(key_id) >= MIN_KEY_ID else None
 
 
 @transaction.atomic
