@@ -280,6 +280,23 @@ def test_heartbeats_name_the_release_that_runs(make_device, make_source):
     assert beat["status"]["safe_mode"] is False
 
 
+def test_a_disk_that_refuses_to_read_what_runs_hides_the_version_from_nobody(
+    make_device, portal, monkeypatch
+):
+    device = make_device()
+    device.install(device.release("1.0.0"))
+    update_id = portal.updates.offer_release(device.release("2.0.0", counter=2))
+    monkeypatch.setattr(ReleaseStore, "facts", lambda self, release_id: None)
+
+    device.turn()
+
+    assert running(device) == "2.0.0"
+    assert portal.updates.ends[update_id]["running_version"] == "2.0.0"
+    assert device.deployment.running() is None
+    monkeypatch.undo()
+    assert device.deployment.running().version == "2.0.0"
+
+
 def test_a_release_with_a_compose_file_is_started_and_judged_by_docker(
     make_device, portal, programs, tmp_path
 ):

@@ -91,11 +91,10 @@ class Attempt:
             raise UpdateFailedError(kind, "chaos", f"Made to fail in the step {phase}.")
 
     def application(self, release_id: str) -> Application:
-        facts = self.store.facts(release_id)
         return Application(
             folder=self.store.folder(release_id),
             release_id=release_id,
-            version=facts.version if facts else "",
+            version=self._version_of(release_id),
             limits=self.limits,
             check=self.check,
             pause=self.pause,
@@ -113,16 +112,25 @@ class Attempt:
     def end(self, status: str, *, health_check_passed: Optional[bool] = None) -> None:
         """Write down how it ended, with what runs now."""
         self._count()
-        running = self.store.facts(self.store.current())
         self.state.report = end_report(
             self.state,
             status,
-            running_version=running.version if running else "",
+            running_version=self._version_of(self.store.current()),
             health_check_passed=health_check_passed,
         )
         self.state.phase = ENDED
         self.states.hold(self.state)
         log.info("Update %s to %s: %s", self.state.update_id, self.state.version, status)
+
+    def _version_of(self, release_id: Optional[str]) -> str:
+        """Return the version of a release; the disk is asked only for what nobody remembers."""
+        known = {self.state.release_id: self.state.version}
+        if self.state.from_release and self.state.from_version:
+            known[self.state.from_release] = self.state.from_version
+        if release_id in known:
+            return known[release_id]
+        facts = self.store.facts(release_id)
+        return facts.version if facts else ""
 
     def _count(self) -> None:
         now = time.monotonic()

@@ -37,7 +37,7 @@ class Deployment:
         self.on_wish: Callable[[], None] = lambda: None
         self.on_drift: Callable[[], None] = lambda: None
         self._wishes: list[Wish] = []
-        self._known: dict[tuple[str, str, int], Optional[Manifest]] = {}
+        self._known: dict[tuple[str, str, int], Manifest] = {}
 
     @property
     def releases(self) -> ReleaseStore:
@@ -59,7 +59,11 @@ class Deployment:
             return None
         key = (str(releases.root), release_id, found.st_mtime_ns)
         if key not in self._known:
-            self._known = dict([*self._known.items(), (key, releases.facts(release_id))][-2:])
+            facts = releases.facts(release_id)
+            if facts is None:
+                # A disk that refuses once may read the next time.
+                return None
+            self._known = dict([*self._known.items(), (key, facts)][-2:])
         return self._known[key]
 
     def wish(self, version: str) -> Wish:
