@@ -58,13 +58,6 @@ class PartRefused(DomainError):
     code = "part_refused"
 
 
-class StorageFull(DomainError):
-    """There is no room for what a device sends; nothing of it was lost."""
-
-    code = "storage_full"
-    http_status = 507
-
-
 class BundleNotReady(DomainError):
     """Nobody has looked inside yet, or the bundle was refused."""
 

@@ -28,3 +28,10 @@ class InvalidInput(DomainError):
 
     code = "invalid"
     http_status = 422
+
+
+class StorageFull(DomainError):
+    """There is no room for what is sent; nothing that was there is lost."""
+
+    code = "storage_full"
+    http_status = 507

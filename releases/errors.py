@@ -35,13 +35,6 @@ class ArtifactPartRefused(DomainError):
     code = "artifact_part"
 
 
-class ArtifactStorageFull(DomainError):
-    """There is no room for the bundle."""
-
-    code = "storage_full"
-    http_status = 507
-
-
 class LinkRefused(DomainError):
     """The signed link is not valid for this, or any more."""
 

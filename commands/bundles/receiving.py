@@ -1,13 +1,9 @@
 """Taking an archive from a device: at once or in parts. Nobody looks inside here."""
 
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import IO
 
@@ -16,21 +12,13 @@ from django.db import transaction
 
 from audit import services as audit
 from audit.services import Actor
-from commands.errors import BundleRefused, PartRefused, StorageFull
+from commands.errors import BundleRefused, PartRefused
 from commands.models import Command, SupportBundle
 from common import limits
 from common.ids import uuid7
+from common.staging import CHUNK, StagedFile, Upload
 
-CHUNK = 1024 * 1024
 _FULL = "There is no room to store the bundle. Keep it and send the same part again later."
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What the device says about the whole archive with every part."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ def bundle_store(
     if bundle.status != SupportBundle.Status.UPLOADING:
         return bundle
     content.seek(0)
-    with _writing(bundle, offset=0, count=size) as file:
+    with _file(bundle).writing(offset=0, count=size) as file:
         shutil.copyfileobj(content, file, CHUNK)
     _complete(bundle, actor=actor)
     return bundle
@@ -78,22 +66,22 @@ def bundle_part_store(
     bundle = _bundle_for(command=command, upload=upload, now=now, restart=offset == 0)
     if bundle.status != SupportBundle.Status.UPLOADING:
         return Received(bundle)
-    received = bundle.received if _stored_bytes(bundle) >= bundle.received else 0
-    if offset + len(part) <= received and _holds(bundle, offset, part):
+    file = _file(bundle)
+    received = bundle.received if file.size() >= bundle.received else 0
+    if offset + len(part) <= received and file.holds(offset, part):
         return Received(bundle)
     if offset != received:
         raise PartRefused(f"Go on at byte {received}.", received=received)
-    with _writing(bundle, offset=offset, count=len(part)) as file:
-        file.write(part)
+    with file.writing(offset=offset, count=len(part)) as content:
+        content.write(part)
     bundle.received = offset + len(part)
     if bundle.received < bundle.size:
         bundle.save(update_fields=["received"])
         return Received(bundle)
-    with default_storage.open(str(bundle.quarantine.name), "rb") as file:
-        if _sha256(file) != bundle.sha256:
-            bundle.received = 0
-            bundle.save(update_fields=["received"])
-            return Received(bundle, is_damaged=True)
+    if file.sha256() != bundle.sha256:
+        bundle.received = 0
+        bundle.save(update_fields=["received"])
+        return Received(bundle, is_damaged=True)
     _complete(bundle, actor=actor)
     return Received(bundle)
 
@@ -159,44 +147,9 @@ def _complete(bundle: SupportBundle, *, actor: Actor) -> None:
     )
 
 
-def _path(bundle: SupportBundle) -> Path:
-    return Path(default_storage.path(str(bundle.quarantine.name)))
-
-
-def _stored_bytes(bundle: SupportBundle) -> int:
-    try:
-        return _path(bundle).stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _holds(bundle: SupportBundle, offset: int, part: bytes) -> bool:
-    with default_storage.open(str(bundle.quarantine.name), "rb") as file:
-        file.seek(offset)
-        return bool(file.read(len(part)) == part)
-
-
-@contextmanager
-def _writing(bundle: SupportBundle, *, offset: int, count: int) -> Iterator[IO[bytes]]:
-    """Open the quarantined file at `offset`; what stands behind is of a part that never counted.
-
-    The bytes are on the disk before the row says so. Raises StorageFull.
-    """
-    path = _path(bundle)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(path.parent).free < count + limits.BUNDLE_DISK_RESERVE_BYTES:
-            raise StorageFull(_FULL)
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            file.truncate(offset)
-            file.seek(offset)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno in {ENOSPC, EDQUOT}:
-            raise StorageFull(_FULL) from None
-        raise
+def _file(bundle: SupportBundle) -> StagedFile:
+    path = Path(default_storage.path(str(bundle.quarantine.name)))
+    return StagedFile(path, limits.BUNDLE_DISK_RESERVE_BYTES, _FULL)
 
 
 def _sha256(content: IO[bytes]) -> str:

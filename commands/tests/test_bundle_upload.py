@@ -9,12 +9,13 @@ import pytest
 from django.core.files.storage import default_storage
 
 from audit.models import AuditEntry
-from commands.bundles import receiving
-from commands.bundles.receiving import Received, Upload, bundle_part_store, bundle_store
-from commands.errors import BundleRefused, PartRefused, StorageFull
+from commands.bundles.receiving import Received, bundle_part_store, bundle_store
+from commands.errors import BundleRefused, PartRefused
 from commands.models import Command, SupportBundle
 from commands.tests.bundles import bundle_command, ended_command
-from common import clock, limits
+from common import clock, limits, staging
+from common.errors import StorageFull
+from common.staging import Upload
 
 pytestmark = pytest.mark.django_db
 
@@ -131,7 +132,7 @@ def test_a_full_disk_loses_nothing(monkeypatch: pytest.MonkeyPatch):
         raise OSError(ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(receiving.os, "fsync", full)
+        patch.setattr(staging.os, "fsync", full)
         with pytest.raises(StorageFull):
             put(command, 4000, ARCHIVE[4000:8000])
     with monkeypatch.context() as patch:

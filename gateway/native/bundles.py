@@ -2,13 +2,11 @@
 
 import tempfile
 from collections.abc import Mapping
-from errno import EDQUOT, ENOSPC
 from typing import IO, Any
 
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -18,13 +16,12 @@ from accounts.policy import Action
 from commands.api.bundle_serializers import BundleOutput, BundleStateOutput
 from commands.api.views import OneCommandView
 from commands.bundles import receiving
-from commands.errors import StorageFull
 from commands.models import SupportBundle
-from common import clock, limits
+from common import clock, limits, parts
 from common.api import problem_response
+from common.errors import StorageFull
 from common.parsers import BodyTooLarge
-
-_SHA256 = r"^[0-9a-fA-F]{64}$"
+from common.staging import full_disk_told
 
 
 class ArchiveParser(BaseParser):
@@ -41,12 +38,11 @@ class ArchiveParser(BaseParser):
         """Return an open file positioned at its start, or raise BodyTooLarge or StorageFull."""
         spool = tempfile.SpooledTemporaryFile(max_size=limits.BODY_BYTES)  # noqa: SIM115 - returned
         try:
-            while (chunk := stream.read(64 * 1024)) and spool.tell() <= limits.BUNDLE_BYTES:
-                spool.write(chunk)
-        except OSError as error:
+            with full_disk_told("There is no room to take the bundle. Try later."):
+                while (chunk := stream.read(64 * 1024)) and spool.tell() <= limits.BUNDLE_BYTES:
+                    spool.write(chunk)
+        except (OSError, StorageFull):
             spool.close()
-            if error.errno in {ENOSPC, EDQUOT}:
-                raise StorageFull("There is no room to take the bundle. Try later.") from None
             raise
         if spool.tell() > limits.BUNDLE_BYTES:
             spool.close()
@@ -55,30 +51,12 @@ class ArchiveParser(BaseParser):
         return spool
 
 
-class PartParser(BaseParser):
+class PartParser(parts.PartParser):
     """A piece of an archive."""
 
-    media_type = "application/octet-stream"
-
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Return the bytes, or raise BodyTooLarge."""
-        part = stream.read(limits.BUNDLE_PART_BYTES + 1)
-        if len(part) > limits.BUNDLE_PART_BYTES:
-            raise BodyTooLarge(f"A part may have {limits.BUNDLE_PART_BYTES} bytes. Send less.")
-        return part
-
-
-class PartQuery(serializers.Serializer):
-    """Where the part belongs, and what the whole archive is."""
-
-    offset = serializers.IntegerField(min_value=0, max_value=limits.BUNDLE_BYTES)
-    size = serializers.IntegerField(min_value=1, max_value=limits.BUNDLE_BYTES)
-    sha256 = serializers.RegexField(_SHA256)
+    def most(self) -> int:
+        """Return the cap of one part in bytes."""
+        return limits.BUNDLE_PART_BYTES
 
 
 class BundleUpload(OneCommandView):
@@ -140,23 +118,7 @@ class BundlePart(OneCommandView):
         operation_id="commands_bundle_part",
         request={"application/octet-stream": OpenApiTypes.BINARY},
         responses=BundleStateOutput,
-        parameters=[
-            OpenApiParameter("offset", OpenApiTypes.INT, required=True),
-            OpenApiParameter(
-                "X-Upload-Size",
-                OpenApiTypes.INT,
-                OpenApiParameter.HEADER,
-                required=True,
-                description="Bytes of the whole archive.",
-            ),
-            OpenApiParameter(
-                "X-Upload-SHA256",
-                OpenApiTypes.STR,
-                OpenApiParameter.HEADER,
-                required=True,
-                description="SHA-256 of the whole archive in hex.",
-            ),
-        ],
+        parameters=parts.part_parameters("archive"),
     )
     def put(self, request: Request, pk: str) -> Response:
         """Keep a part of at most 4 MiB; 409 names in `received` the byte to go on at.
@@ -164,22 +126,12 @@ class BundlePart(OneCommandView):
         When the whole does not have its checksum the answer is 422, and it starts over at 0.
         """
         command = self.command(pk)
-        asked = PartQuery(
-            data={
-                "offset": request.query_params.get("offset"),
-                "size": request.headers.get("X-Upload-Size"),
-                "sha256": request.headers.get("X-Upload-SHA256"),
-            }
-        )
-        asked.is_valid(raise_exception=True)
-        given = asked.validated_data
-        body: Any = request.data
-        part = body if isinstance(body, bytes) else b""
+        part = parts.part_of(request, most=limits.BUNDLE_BYTES)
         told = receiving.bundle_part_store(
             command=command,
-            offset=given["offset"],
-            part=part,
-            upload=receiving.Upload(size=given["size"], sha256=given["sha256"].lower()),
+            offset=part.offset,
+            part=part.content,
+            upload=part.upload,
             actor=self.principal,
             now=clock.now(),
         )

@@ -7,8 +7,6 @@ from common import limits
 from releases.models import Artifact
 from releases.services.artifact_retention import REASONS, Judged
 
-SHA256 = r"^[0-9a-fA-F]{64}$"
-
 
 class LinkQuery(serializers.Serializer):
     """What a signed link carries; all three or none."""
@@ -56,14 +54,6 @@ class UploadStateOutput(serializers.Serializer):
     size = serializers.IntegerField()
     sha256 = serializers.CharField()
     status = serializers.ChoiceField(choices=Artifact.Status.choices)
-
-
-class PartQuery(serializers.Serializer):
-    """Where the part belongs, and what the whole bundle is."""
-
-    offset = serializers.IntegerField(min_value=0, max_value=limits.ARTIFACT_BYTES)
-    size = serializers.IntegerField(min_value=1, max_value=limits.ARTIFACT_BYTES)
-    sha256 = serializers.RegexField(SHA256)
 
 
 class FileEntry(serializers.Serializer):

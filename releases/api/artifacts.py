@@ -12,11 +12,10 @@ from rest_framework.response import Response
 
 from accounts.api.base import PortalView
 from accounts.policy import Action
-from common import clock
+from common import clock, limits, parts
 from common.api import problem_response
 from releases.api.artifact_serializers import (
     ArtifactOutput,
-    PartQuery,
     RetentionListOutput,
     UploadStateOutput,
     ValidationOutput,
@@ -133,23 +132,7 @@ class ArtifactPart(UploadView):
         operation_id="releases_bundle_part",
         request={"application/octet-stream": OpenApiTypes.BINARY},
         responses=UploadStateOutput,
-        parameters=[
-            OpenApiParameter("offset", OpenApiTypes.INT, required=True),
-            OpenApiParameter(
-                "X-Upload-Size",
-                OpenApiTypes.INT,
-                OpenApiParameter.HEADER,
-                required=True,
-                description="Bytes of the whole bundle.",
-            ),
-            OpenApiParameter(
-                "X-Upload-SHA256",
-                OpenApiTypes.STR,
-                OpenApiParameter.HEADER,
-                required=True,
-                description="SHA-256 of the whole bundle in hex.",
-            ),
-        ],
+        parameters=parts.part_parameters("bundle"),
     )
     def put(self, request: Request, version: str, role: str) -> Response:
         """Keep a part of at most 8 MiB; 409 names in `received` the byte to go on at.
@@ -157,22 +140,13 @@ class ArtifactPart(UploadView):
         When the whole does not have its checksum the answer is 422, and it starts over at 0.
         """
         release = self.release(version)
-        asked = PartQuery(
-            data={
-                "offset": request.query_params.get("offset"),
-                "size": request.headers.get("X-Upload-Size"),
-                "sha256": request.headers.get("X-Upload-SHA256"),
-            }
-        )
-        asked.is_valid(raise_exception=True)
-        given = asked.validated_data
-        body: Any = request.data
+        part = parts.part_of(request, most=limits.ARTIFACT_BYTES)
         told = uploads.artifact_part_store(
             release=release,
             role=role_of(role),
-            offset=given["offset"],
-            part=body if isinstance(body, bytes) else b"",
-            upload=uploads.Upload(size=given["size"], sha256=given["sha256"].lower()),
+            offset=part.offset,
+            part=part.content,
+            upload=part.upload,
             actor=self.principal,
             now=clock.now(),
         )

@@ -8,7 +8,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 
-from common import limits
+from common import limits, parts
 from common.parsers import BodyTooLarge
 from releases.models import ANY_ROLE
 
@@ -55,22 +55,12 @@ class BundleFormParser(MultiPartParser):
             raise ParseError("The form has too many fields.") from None
 
 
-class PartParser(BaseParser):
+class PartParser(parts.PartParser):
     """A piece of a bundle."""
 
-    media_type = "application/octet-stream"
-
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Return the bytes, or raise BodyTooLarge."""
-        part = stream.read(limits.ARTIFACT_PART_BYTES + 1)
-        if len(part) > limits.ARTIFACT_PART_BYTES:
-            raise BodyTooLarge(f"A part may have {limits.ARTIFACT_PART_BYTES} bytes. Send less.")
-        return part
+    def most(self) -> int:
+        """Return the cap of one part in bytes."""
+        return limits.ARTIFACT_PART_BYTES
 
 
 def bundle_of(request: Request) -> IO[bytes]:

@@ -1,10 +1,8 @@
 """Having a bundle read by a process that may die of it."""
 
 import json
-import shutil
 import subprocess
 from dataclasses import asdict
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -14,13 +12,13 @@ from django.core.files.storage import default_storage
 
 from common import limits
 from common.apart import run_apart
-from releases.errors import ArtifactRefused, ArtifactStorageFull
+from common.staging import CHUNK, expect_room, full_disk_told
+from releases.errors import ArtifactRefused
 from releases.services.uploads import STAGING
 from releases.validation.findings import error
 from releases.validation.report import Report
 
 log = structlog.get_logger(__name__)
-CHUNK = 1024 * 1024
 _FULL = "There is no room to look at the bundle. Send it again later."
 
 
@@ -47,26 +45,25 @@ def bundle_report(file: IO[bytes]) -> Report:
 def bundle_check(content: IO[bytes]) -> Report:
     """Return what the static checks say of a bundle that is not kept.
 
-    Raises ArtifactRefused for one that is too large, ArtifactStorageFull.
+    Raises ArtifactRefused for one that is too large, StorageFull.
     """
     folder = Path(default_storage.path(STAGING))
-    try:
+    with full_disk_told(_FULL):
         folder.mkdir(parents=True, exist_ok=True)
         # On the disk with the reserve, under no name: it is gone with this process.
         with TemporaryFile(dir=folder) as copy:
             while chunk := content.read(CHUNK):
                 if copy.tell() + len(chunk) > limits.ARTIFACT_BYTES:
                     raise ArtifactRefused(f"A bundle may have {limits.ARTIFACT_BYTES} bytes.")
-                room = len(chunk) + limits.ARTIFACT_DISK_RESERVE_BYTES
-                if shutil.disk_usage(folder).free < room:
-                    raise ArtifactStorageFull(_FULL)
+                expect_room(
+                    folder,
+                    len(chunk),
+                    reserve=limits.ARTIFACT_DISK_RESERVE_BYTES,
+                    sentence=_FULL,
+                )
                 copy.write(chunk)
             copy.flush()
             return bundle_report(copy)
-    except OSError as fault:
-        if fault.errno in {ENOSPC, EDQUOT}:
-            raise ArtifactStorageFull(_FULL) from None
-        raise
 
 
 def _refused(reason: str) -> Report:

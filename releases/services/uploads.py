@@ -1,13 +1,8 @@
 """Taking a bundle: at once or in parts. Nobody looks inside here."""
 
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import IO
 
@@ -19,28 +14,19 @@ from audit import services as audit
 from audit.services import Actor
 from common import limits
 from common.ids import secret_token
+from common.staging import CHUNK, StagedFile, Upload
 from releases.errors import (
     ArtifactPartRefused,
     ArtifactRefused,
-    ArtifactStorageFull,
     ReleaseConflict,
 )
 from releases.models import ANY_ROLE, Artifact, Release
 from releases.services.releases import files_forget, release_open, release_reopen
 from releases.storages import artifact_storage
 
-CHUNK = 1024 * 1024
 STAGING = "releases/staging"
 BUNDLES = "releases/bundles"
 _FULL = "There is no room to store the bundle. Keep it and send the same again later."
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What the sender says about the whole bundle: bytes, and SHA-256 in lower-case hex."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ def artifact_store(
 
     `sha256` (hex) is compared where it is not empty; the same bundle again changes nothing. Opens
     transactions of its own, none of them while bytes are read. Raises ArtifactRefused,
-    ArtifactStorageFull or ReleaseFrozen.
+    StorageFull or ReleaseFrozen.
     """
     with transaction.atomic():
         check_role(release_open(release), role)
@@ -72,7 +58,7 @@ def artifact_store(
             return artifact
         return _keep(artifact, actor=actor)
     finally:
-        _path(staged).unlink(missing_ok=True)
+        _file(staged).path.unlink(missing_ok=True)
 
 
 @transaction.atomic
@@ -82,7 +68,7 @@ def artifact_part_take(
     """Write the bytes from `offset` on; a part that is there already is accepted.
 
     Raises ArtifactPartRefused with `received` where to go on, ArtifactRefused,
-    ArtifactStorageFull or ReleaseFrozen.
+    StorageFull or ReleaseFrozen.
     """
     if not part or offset + len(part) > upload.size:
         raise ArtifactPartRefused(
@@ -93,13 +79,14 @@ def artifact_part_take(
     )
     if artifact.status == Artifact.Status.STORED:
         return artifact
-    received = artifact.received if _stored_bytes(artifact) >= artifact.received else 0
-    if offset + len(part) <= received and _holds(artifact, offset, part):
+    file = _file(artifact.staged)
+    received = artifact.received if file.size() >= artifact.received else 0
+    if offset + len(part) <= received and file.holds(offset, part):
         return artifact
     if offset != received:
         raise ArtifactPartRefused(f"Go on at byte {received}.", received=received)
-    with _writing(artifact.staged, offset=offset, count=len(part)) as file:
-        file.write(part)
+    with file.writing(offset=offset, count=len(part)) as content:
+        content.write(part)
     artifact.received = offset + len(part)
     artifact.save(update_fields=["received"])
     return artifact
@@ -125,9 +112,7 @@ def artifact_part_store(
     )
     if artifact.status == Artifact.Status.STORED or artifact.received < artifact.size:
         return Received(artifact)
-    with _path(artifact.staged).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != artifact.sha256:
+    if _file(artifact.staged).sha256() != artifact.sha256:
         _mine(artifact).update(received=0)
         artifact.received = 0
         return Received(artifact, is_damaged=True)
@@ -194,7 +179,7 @@ def check_role(release: Release, role: str) -> None:
 def _keep(artifact: Artifact, *, actor: Actor) -> Artifact:
     """Bring the whole bundle from the staging folder into the storage."""
     storage = artifact_storage()
-    with _path(artifact.staged).open("rb") as file:
+    with _file(artifact.staged).path.open("rb") as file:
         name = storage.save(f"{BUNDLES}/{artifact.pk}-{secret_token()[:8]}.tar.gz", _Staged(file))
     with transaction.atomic():
         moved = _mine(artifact).update(
@@ -239,61 +224,22 @@ def _new_staged() -> str:
     return f"{STAGING}/{secret_token()[:32]}"
 
 
-def _path(staged: str) -> Path:
-    return Path(default_storage.path(staged))
-
-
-def _stored_bytes(artifact: Artifact) -> int:
-    try:
-        return _path(artifact.staged).stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _holds(artifact: Artifact, offset: int, part: bytes) -> bool:
-    with _path(artifact.staged).open("rb") as file:
-        file.seek(offset)
-        return file.read(len(part)) == part
+def _file(staged: str) -> StagedFile:
+    return StagedFile(Path(default_storage.path(staged)), limits.ARTIFACT_DISK_RESERVE_BYTES, _FULL)
 
 
 def _spool(content: IO[bytes], staged: str) -> Upload:
     """Write what `content` gives to the staging folder; return what it was."""
     digest, size = hashlib.sha256(), 0
-    with _writing(staged, offset=0, count=0) as file:
+    whole = _file(staged)
+    with whole.writing(offset=0, count=0) as file:
         while chunk := content.read(CHUNK):
             size += len(chunk)
             if size > limits.ARTIFACT_BYTES:
                 raise ArtifactRefused(f"A bundle may have {limits.ARTIFACT_BYTES} bytes.")
-            _expect_room(_path(staged), len(chunk))
+            whole.expect_room(len(chunk))
             digest.update(chunk)
             file.write(chunk)
     if not size:
         raise ArtifactRefused("The bundle is empty. Send a tar.gz.")
     return Upload(size=size, sha256=digest.hexdigest())
-
-
-def _expect_room(path: Path, count: int) -> None:
-    if shutil.disk_usage(path.parent).free < count + limits.ARTIFACT_DISK_RESERVE_BYTES:
-        raise ArtifactStorageFull(_FULL)
-
-
-@contextmanager
-def _writing(staged: str, *, offset: int, count: int) -> Iterator[IO[bytes]]:
-    """Open a staged file at `offset`; what stands behind is of a part that never counted.
-
-    The bytes are on the disk before a row says so. Raises ArtifactStorageFull.
-    """
-    path = _path(staged)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _expect_room(path, count)
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            file.truncate(offset)
-            file.seek(offset)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno in {ENOSPC, EDQUOT}:
-            raise ArtifactStorageFull(_FULL) from None
-        raise

@@ -10,9 +10,8 @@ from django.core.files.storage import default_storage
 from rest_framework.test import APIClient
 
 from accounts.models import Organization
-from common import limits
+from common import limits, staging
 from releases.models import Artifact, Release
-from releases.services import uploads
 from releases.tests.factories import ReleaseFactory
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +119,7 @@ def test_a_full_disk_loses_nothing(admin_api: APIClient, monkeypatch: pytest.Mon
 
     put(admin_api, 0, CONTENT[:4000])
     with monkeypatch.context() as patch:
-        patch.setattr(uploads.os, "fsync", full)
+        patch.setattr(staging.os, "fsync", full)
         assert put(admin_api, 4000, CONTENT[4000:]).status_code == 507
     with monkeypatch.context() as patch:
         patch.setattr(limits, "ARTIFACT_DISK_RESERVE_BYTES", 2**62)

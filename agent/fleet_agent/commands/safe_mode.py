@@ -44,7 +44,7 @@ class SafeModeCommand(CommandType):
                 # Before the lock: an update that has changed nothing gives it up then.
                 deployment.safe_mode.enter(reason=reason, source=PORTAL)
             with deployment.lock:
-                troubles = self._changed(enter, reason, was_on=was_on, context=context)
+                troubles = self._changed(reason, enter=enter, was_on=was_on, context=context)
         except OSError as error:
             return Outcome("failed", error=f"The mode cannot be written down: {error}")
         deployment.on_wish()
@@ -58,7 +58,7 @@ class SafeModeCommand(CommandType):
         # The mode is written down first; the application is then brought to what it asks for.
         return RESUME
 
-    def _changed(self, enter: bool, reason: str, *, was_on: bool, context: Context) -> list[str]:  # noqa: FBT001
+    def _changed(self, reason: str, *, enter: bool, was_on: bool, context: Context) -> list[str]:
         keeping = context.keeping
         if keeping is None:
             return []

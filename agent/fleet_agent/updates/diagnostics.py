@@ -43,8 +43,12 @@ def send_diagnostics(
 def checks(store: ConfigStore, deployment: Deployment) -> list[dict[str, Any]]:
     """Return what a deployment needs of this device, each with name, passed and detail."""
     found = [
-        _check("updates allowed", store.settings.allow_updates, "ALLOW_UPDATES in fleet.conf"),
-        _check("signatures can be checked", can_trust(), "the Python package tuf"),
+        _check(
+            "updates allowed",
+            "ALLOW_UPDATES in fleet.conf",
+            passed=store.settings.allow_updates,
+        ),
+        _check("signatures can be checked", "the Python package tuf", passed=can_trust()),
         _room(deployment),
     ]
     for name, path in (("state directory", store.state_dir), ("releases", store.releases_dir)):
@@ -58,8 +62,8 @@ def _room(deployment: Deployment) -> dict[str, Any]:
     try:
         free = deployment.releases.free_bytes()
     except OSError as error:
-        return _check("room on the disk", False, str(error))  # noqa: FBT003
-    return _check("room on the disk", free >= wanted, f"{free} bytes, wanted {wanted}")
+        return _check("room on the disk", str(error), passed=False)
+    return _check("room on the disk", f"{free} bytes, wanted {wanted}", passed=free >= wanted)
 
 
 def _writable(name: str, path: Path) -> dict[str, Any]:
@@ -69,11 +73,11 @@ def _writable(name: str, path: Path) -> dict[str, Any]:
         probe.write_bytes(b"probe")
         probe.unlink()
     except OSError as error:
-        return _check(f"{name} can be written", False, str(error))  # noqa: FBT003
-    return _check(f"{name} can be written", True, str(path))  # noqa: FBT003
+        return _check(f"{name} can be written", str(error), passed=False)
+    return _check(f"{name} can be written", str(path), passed=True)
 
 
-def _check(name: str, passed: bool, detail: str) -> dict[str, Any]:  # noqa: FBT001
+def _check(name: str, detail: str, *, passed: bool) -> dict[str, Any]:
     return {"name": name, "passed": passed, "detail": detail[:LINE_CHARS]}
 
 
