@@ -60,8 +60,15 @@
       clearInterval(round);
       round = setInterval(() => refresh(part), seconds * 1000);
     };
+    let last = 0;
+    const now = () => {
+      turn = null;
+      last = Date.now();
+      refresh(part);
+    };
+    // What comes together is shown together, and at most once in a rest.
     const soon = () => {
-      turn ??= setTimeout(() => { turn = null; refresh(part); }, rest * 1000);
+      turn ??= setTimeout(now, Math.max(100, last + rest * 1000 - Date.now()));
     };
     // A page nobody looks at holds no connection: browsers have few for one host.
     const listen = () => {
