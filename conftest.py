@@ -15,6 +15,7 @@ from accounts.tests.clients import api_of
 from accounts.tests.factories import OrganizationFactory, member
 from devices.models import Device
 from devices.tests.factories import DeviceFactory, token_of
+from tests import migrated
 
 
 def pytest_collection_finish() -> None:
@@ -25,6 +26,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Let the tests' database be made when what it is a copy of is ready."""
+    migrated.wait()
 
 
 @pytest.fixture
