@@ -7,20 +7,32 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
-PROJECT = Path(__file__).resolve().parents[1]
+import psycopg
+
+from tests.sources import PROJECT
+
 # Names the file whose lock is held as long as the migration runs.
 LOCK = "TEST_MIGRATION_LOCK"
+DATABASE = "migrated"
 
 
 def begin() -> None:
-    """Migrate the database of DATABASE_URL in a process of its own, which holds the lock."""
+    """Make and migrate the database in a process of its own, which holds the lock."""
+    url = os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE}")
+    own = {
+        "DATABASE_URL": urlsplit(url)._replace(path=f"/{DATABASE}").geturl(),
+        "DJANGO_SETTINGS_MODULE": "fleetsite.settings",
+    }
     handle, path = tempfile.mkstemp(prefix="fleet-migration-")
     fcntl.flock(handle, fcntl.LOCK_EX)
     migration = subprocess.Popen(
         [sys.executable, "manage.py", "migrate", "--verbosity=0"],
         cwd=PROJECT,
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": "fleetsite.settings"},
+        env=os.environ | own,
         pass_fds=[handle],
     )
     os.close(handle)
@@ -34,8 +46,13 @@ def begin() -> None:
     atexit.register(end)
 
 
-def wait() -> None:
-    """Return when the migration has ended; what it left to do is done in the copy."""
-    if LOCK in os.environ:
-        with open(os.environ[LOCK], "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+def template() -> str | None:
+    """Return the database to copy once its migration has ended; none on servers from outside.
+
+    What a migration that failed left to do is done, or fails again, in the copy.
+    """
+    if LOCK not in os.environ:
+        return None
+    with open(os.environ[LOCK], "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    return DATABASE

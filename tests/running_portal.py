@@ -17,6 +17,7 @@ import psycopg
 import requests
 from psycopg import sql
 
+from tests import migrated
 from tests.sources import PROJECT
 
 Found = TypeVar("Found")
@@ -72,7 +73,7 @@ class RunningPortal:
 
     def start(self) -> None:
         """Make the database and start what serves and sweeps."""
-        self._sql("CREATE DATABASE {}")
+        self._sql(f"CREATE DATABASE {{}} TEMPLATE {migrated.template() or 'template1'}")
         self.manage("migrate", "--verbosity", "0")
         self.manage("portal_bootstrap")
         beat_files = ["--pidfile=", "-s", str(self.directory / "beat-schedule")]

@@ -22,9 +22,6 @@ if any(_missing.values()):
 
 from fleetsite.settings import *  # noqa: E402,F403
 
-if migrated.LOCK in os.environ:
-    DATABASES["default"]["TEST"] = {"TEMPLATE": DATABASES["default"]["NAME"]}  # noqa: F405
-
 # What signs the scripts of tests.
 SIGNING_KEY = "5a" * 32
 
