@@ -87,7 +87,18 @@ def test_a_keepers_program_needs_neither_django_nor_a_database(organization, des
     assert done.returncode == 0, done.stderr
     assert "root version 1" in done.stdout
     assert "(Ada)" in done.stdout
-    assert "1 signatures, 0 missing" in keys("import acme root.json")
+    assert "1 signed, 0 missing" in keys("import acme root.json")
+
+
+def test_a_changed_key_of_the_portal_is_named_for_what_it_is(organization, desk, settings):
+    release_of(organization, "1.0.0")
+    assert "(the portal)" in keys("status acme")
+
+    settings.SIGNING_KEY = "ab" * 32
+
+    status = keys("status acme")
+    assert "(not the portal's any more)" in status
+    assert "SIGNING_KEY was changed" in status
 
 
 def test_a_private_key_is_encrypted_and_its_owners_alone(desk):

@@ -164,6 +164,9 @@ def refusal(error: Exception, asked: str) -> TrustError:
     """Return the refusal an error of python-tuf stands for; `asked` is the file it was about."""
     code = _code(error, asked)
     name = asked.rpartition("/")[2] or "the metadata"
+    if isinstance(error, exceptions.ExpiredMetadataError):
+        # It is found out when the next file has been fetched.
+        name = str(error).partition(" ")[0]
     return TrustError(f"{_SENTENCES[code].format(name=name)} ({str(error)[:200]})", code=code)
 
 

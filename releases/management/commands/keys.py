@@ -225,7 +225,7 @@ def _import(options: dict[str, Any]) -> Iterable[str]:
         actor=None,
         now=clock.now(),
     )
-    lines = [f"{told.role}: {told.signatures} signatures, {told.missing} missing."]
+    lines = [f"{told.role}: {told.signatures} signed, {told.missing} missing."]
     if told.published:
         lines.append(f"In force now: {', '.join(told.published)}.")
     return lines
@@ -246,8 +246,10 @@ def _status(options: dict[str, Any]) -> Iterable[str]:
 
 def _role_lines(status: TrustStatus) -> Iterable[str]:
     for one in status.roles:
+        # A role of the portal has another key when SIGNING_KEY was changed.
+        other = "offline" if one.role in OFFLINE else "not the portal's any more"
         holders = ", ".join(
-            f"{key.id[:12]} ({'the portal' if key.is_portals else key.holder or 'offline'})"
+            f"{key.id[:12]} ({'the portal' if key.is_portals else key.holder or other})"
             for key in one.keys
         )
         yield (
@@ -260,7 +262,7 @@ def _draft_lines(status: TrustStatus) -> Iterable[str]:
     for one in status.drafts:
         holders = ", ".join(f"{key.id[:12]} ({key.holder or 'offline'})" for key in one.unsigned)
         yield (
-            f"{one.role:<10} version {one.version} waits: {one.signatures} signatures,"
+            f"{one.role:<10} version {one.version} waits: {one.signatures} signed,"
             f" {one.missing} missing of {holders}"
         )
 
