@@ -14,7 +14,7 @@ from releases.services.trust_drafts import signatures_add
 from releases.services.trust_export import trust_export
 from releases.services.trust_status import TrustStatus, draft_of, trust_status
 from releases.trust import ceremony
-from releases.trust.roles import OFFLINE, Keys, parsed
+from releases.trust.roles import OFFLINE, Keys, parsed, role_of
 
 
 class Command(BaseCommand):
@@ -217,10 +217,9 @@ def _payload(options: dict[str, Any]) -> Iterable[str]:
 
 def _import(options: dict[str, Any]) -> Iterable[str]:
     content = options["file"].read_bytes()
-    organization = _organization(options)
     told = signatures_add(
-        organization=organization,
-        role=_role_of(content, organization),
+        organization=_organization(options),
+        role=role_of(parsed(content)),
         signatures=ceremony.signatures_of(content),
         actor=None,
         now=clock.now(),
@@ -229,14 +228,6 @@ def _import(options: dict[str, Any]) -> Iterable[str]:
     if told.published:
         lines.append(f"In force now: {', '.join(told.published)}.")
     return lines
-
-
-def _role_of(content: bytes, organization: Organization) -> str:
-    """Return the role of a signed file: metadata of general calls itself targets."""
-    signed = parsed(content).signed
-    if signed.type == "targets" and signed.delegations is None:
-        return "general"
-    return str(signed.type)
 
 
 def _status(options: dict[str, Any]) -> Iterable[str]:
