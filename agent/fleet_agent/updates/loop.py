@@ -147,17 +147,10 @@ class UpdateLoop(Loop):
             return False
         with self._deployment.lock:
             self._updater().run(offer)
-            self._ended(offer)
+            state = self._deployment.states.state
+            self._is_settled = state is not None and (state.report or {}).get("status") == "claimed"
             self._settle()
         return True
-
-    def _ended(self, offer: Offer) -> None:
-        """Do what the end of an update means for the mode and for what runs."""
-        state = self._deployment.states.state
-        has_worked = state is not None and (state.report or {}).get("status") == "claimed"
-        if has_worked and offer.kind == REDEPLOY and self._deployment.safe_mode.is_on:
-            self._deployment.safe_mode.leave(reason=f"{offer.version} was deployed again.")
-        self._is_settled = has_worked
 
     def _cut(self) -> Optional[UpdateState]:
         state = self._deployment.states.state

@@ -73,7 +73,7 @@ class Preparation:
         self.store.prepare()
         attempt.enter(OFFERED)
         attempt.reporter.step(attempt.state, DOWNLOADING, OFFERED)
-        attempt.fail_on_purpose(OFFERED)
+        attempt.rehearse(OFFERED)
         manifest = self._manifest()
         if not self._is_unpacked(manifest):
             self._download(manifest)
@@ -135,7 +135,7 @@ class Preparation:
     def _download(self, manifest: Manifest) -> None:
         attempt = self.attempt
         attempt.enter(DOWNLOADING)
-        attempt.fail_on_purpose(DOWNLOADING)
+        attempt.rehearse(DOWNLOADING)
         keep = self.settings.keep_releases
         self.store.tidy(keep=keep, wanted={manifest.release_id})
         if self.store.bundle(manifest.release_id).exists():
