@@ -12,7 +12,6 @@ from audit.services import Actor
 from devices.models import Device, DeviceState
 from releases.models import ChaosOrder, DeviceUpdate
 
-
 # The steps of an update on a device, by the agent's names; what fails in one is of the class that
 # is usual there.
 STEPS = [
