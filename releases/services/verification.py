@@ -114,10 +114,12 @@ RETURNING u.id, u.organization_id, u.device_id, u.rollout_id, u.to_version, u.st
           u.failure_class, u.error, NOT due.away
 """  # noqa: S608
 
-# For a device that waits because its rollout is paused the time stands still.
+# For a device that waits because its rollout is paused the time stands still: before it fetches
+# the bundle, and before it stops what runs (`holding` is the agent's word for that).
 _STAND_STILL = """
 UPDATE releases_deviceupdate SET deadline_at = %(now)s + interval '15 minutes'
- WHERE status IN ('offered', 'downloading') AND is_paused
+ WHERE (status IN ('offered', 'downloading') OR status = 'installing' AND step = 'holding')
+   AND is_paused
    AND deadline_at < %(now)s + interval '5 minutes'
 """
 

@@ -77,6 +77,11 @@ class Attempt:
         """Return the seconds of the offer's time that are left, all runs of the agent counted."""
         return self.state.timeout_s - self.state.spent_s - (time.monotonic() - self._began)
 
+    def renew(self, left_s: float) -> None:
+        """Take it from the portal that there are so many seconds left from now on."""
+        self._count()
+        self.state.timeout_s = self.state.spent_s + left_s
+
     def wait(self, seconds: float) -> None:
         """Wait that long, whatever else wakes this thread."""
         end = time.monotonic() + seconds
