@@ -27,8 +27,10 @@ from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.loop import UpdateLoop
+from fleet_agent.updates.state import CHANGING, PREPARING
 from fleet_agent.updates.trust import TrustStore
 from releases.models import DeviceUpdate, Release, Rollout
+from releases.services.chaos import STEPS
 from releases.services.manifests import manifests_publish
 from releases.services.verification import updates_time_out
 from releases.tasks import rollouts_advance, updates_verify
@@ -169,6 +171,10 @@ def proved(rehearsed: RehearsedDevice) -> None:
     claimed.update(claimed_at=clock.now() - LONG_AGO)
     rehearsed.beat()
     updates_verify()
+
+
+def test_every_step_that_can_be_named_is_one_of_the_agent():
+    assert [*PREPARING[:-1], *CHANGING] == STEPS
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def run(
             raise
         if exit_status is None:
             _kill(process)
-        kept = _end_of(sink, 4 * max_output_bytes) if reader is None else reader.rest()
+        kept = reader.rest() if reader else _end_of(sink, 4 * max_output_bytes)
         output = plain_text(kept.decode("utf-8", "replace"), max_bytes=max_output_bytes)
     return Finished(tuple(arguments), exit_status, output, time.monotonic() - started)
 
@@ -161,7 +161,9 @@ def _drain(handle: int) -> None:
         _drains.append(drain)
 
 
-def _end_of(sink: BinaryIO, size: int) -> bytes:
+def _end_of(sink: Optional[BinaryIO], size: int) -> bytes:
+    if sink is None:
+        return b""
     there = sink.seek(0, os.SEEK_END)
     sink.seek(max(0, there - size))
     return sink.read()

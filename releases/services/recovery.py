@@ -122,8 +122,8 @@ def recovery_redeploy_failed(*, update: DeviceUpdate, now: datetime) -> None:
     device = Device.objects.select_related("organization").get(pk=update.device_id)
     since = facts.recovery_lock(device).safe_mode_since
     reason = f"Redeploy of {update.to_version} did not hold: {update.error}"[: limits.LINE_CHARS]
-    was_leaving = update.claimed_at is not None and since is not None
-    if device.safe_mode and was_leaving and update.scheduled_at >= since:
+    is_of_this_mode = since is not None and update.scheduled_at >= since
+    if device.safe_mode and is_of_this_mode and update.claimed_at is not None:
         source = DeviceRecovery.Source.AUTOMATIC
         facts.safe_mode_again(device=device, reason=reason, source=source, actor=None, now=now)
         _tell(device, enter=True, reason=reason, by=source, actor=None, now=now)
