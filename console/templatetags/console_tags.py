@@ -7,6 +7,8 @@ from typing import Any
 from django import template
 
 from common import markup
+from devices.models import Device
+from releases.selectors.recovery import leaving_by
 
 register = template.Library()
 
@@ -44,6 +46,13 @@ def grade(percent: float | None) -> str:
     if percent is None:
         return "none"
     return "full" if percent >= 90 else "high" if percent >= 75 else "calm"
+
+
+@register.simple_tag
+def safe_mode_words(device: Device) -> str:
+    """How a device in safe mode stands: in it, or about to leave by a redeploy it claimed."""
+    leaving = leaving_by(device)
+    return f"leaving safe mode: {leaving.to_version} to be proved" if leaving else "safe mode"
 
 
 @register.filter

@@ -20,7 +20,9 @@ _SHOWS = """
     (u.to_version <> '' AND s.version = u.to_version
      OR (u.to_version = '' OR s.version = '') AND s.commit <> '' AND u.to_commit <> ''
         AND (starts_with(u.to_commit, s.commit) OR starts_with(s.commit, u.to_commit)))"""
-_PROOF = f"(s.last_seen > u.claimed_at AND s.health = 'healthy' AND {_SHOWS})"
+# In safe mode the application of no release runs, but that of a redeploy, which ends the mode.
+_PROOF = f"""(s.last_seen > u.claimed_at AND s.health = 'healthy' AND {_SHOWS}
+              AND (u.kind = 'redeploy' OR NOT d.safe_mode))"""
 _GRACE = """coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) * interval '1 second'"""
 
 # Since when it is well: the heartbeat that first showed it, or the last time it became healthy.
@@ -34,6 +36,7 @@ UPDATE releases_deviceupdate u
                END AS since
           FROM releases_deviceupdate u
           JOIN devices_devicestate s ON s.device_id = u.device_id
+          JOIN devices_device d ON d.id = u.device_id
          WHERE u.status = 'claimed') p
  WHERE u.id = p.id AND u.status = 'claimed' AND u.healthy_since IS DISTINCT FROM p.since
 """  # noqa: S608 - only constants of this module are put in
@@ -96,6 +99,8 @@ WITH due AS (
                      'No heartbeat said which version runs.'
                 WHEN NOT {_SHOWS} THEN
                      format('It claimed %%s, and its state shows %%s.', u.to_version, s.version)
+                WHEN d.safe_mode AND u.kind <> 'redeploy' THEN
+                     'The device is in safe mode, where the application does not run.'
                 ELSE format('It runs %%s and was %%s, not healthy for %%s min without a gap.',
                             u.to_version, s.health, u.verify_minutes) END AS words {_JOINED}
      WHERE u.status = ANY (%(open)s) AND u.deadline_at <= %(now)s
@@ -109,10 +114,12 @@ RETURNING u.id, u.organization_id, u.device_id, u.rollout_id, u.to_version, u.st
           u.failure_class, u.error, NOT due.away
 """  # noqa: S608
 
-# For a device that waits because its rollout is paused the time stands still.
+# For a device that waits because its rollout is paused the time stands still: before it fetches
+# the bundle, and before it stops what runs (`holding` is the agent's word for that).
 _STAND_STILL = """
 UPDATE releases_deviceupdate SET deadline_at = %(now)s + interval '15 minutes'
- WHERE status IN ('offered', 'downloading') AND is_paused
+ WHERE (status IN ('offered', 'downloading') OR status = 'installing' AND step = 'holding')
+   AND is_paused
    AND deadline_at < %(now)s + interval '5 minutes'
 """
 
