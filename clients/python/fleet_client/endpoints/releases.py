@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 from fleet_client.binding import Group, endpoint, listing
 from fleet_client.core import given, segment
 from fleet_client.download import Progress, fetched
-from fleet_client.models import Artifact, Release
+from fleet_client.models import Artifact, Eligibility, Release
 from fleet_client.records import Page
 from fleet_client.steps import Flow, Items
 from fleet_client.upload import sent
@@ -106,3 +106,9 @@ class ReleaseEndpoints(Group):
         """Let no device get a release any more."""
         path = release_path(version, "/withdraw")
         return self.core.read(Release, "POST", path, body={"reason": reason}, key=idempotency_key)
+
+    @endpoint
+    def eligibility(self, version: str, device_id: str) -> Flow[Eligibility]:
+        """Return every gate between a device and a release, and when it can change."""
+        path = release_path(version, f"/eligibility/{segment(device_id)}")
+        return self.core.read(Eligibility, "GET", path)
