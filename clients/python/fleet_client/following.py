@@ -37,11 +37,11 @@ def followed(core: Core, rollout_id: str, timeout: Optional[float]) -> Items[Rol
     """
     rollout = Following(core, rollout_id, Deadline(timeout))
     yield from rollout.begin()
-    while not rollout.has_ended:
+    while not rollout.has_ended():
         heard = rollout.heard
         with suppress(RateLimited, Unreachable, AnswerUnusable):
             yield from rollout.listen()
-        if rollout.has_ended:
+        if rollout.has_ended():
             return
         if rollout.heard == heard:
             yield from rollout.ask_for_a_while()
@@ -63,7 +63,6 @@ class Following:
         self._last_id = ""
         self._retry_ms: Optional[int] = None
 
-    @property
     def has_ended(self) -> bool:
         """Nothing more is told."""
         return self._standing is not None and self._standing.is_done
@@ -91,7 +90,7 @@ class Following:
             for event in reader.read(piece):
                 self._retry_ms = reader.retry_ms
                 yield from self._take(event)
-                if self.has_ended:
+                if self.has_ended():
                     return
             self._deadline.left_s(self._words())
 
@@ -125,7 +124,7 @@ class Following:
             rollout = yield from self._core.read(Rollout, "GET", self._path)
             yield from self._catch_up()
             yield from self._stands(standing_of(rollout))
-            if self.has_ended or time.monotonic() >= until:
+            if self.has_ended() or time.monotonic() >= until:
                 return
             if self._standing != before:
                 pace.reset()

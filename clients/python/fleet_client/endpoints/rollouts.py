@@ -267,7 +267,9 @@ class RolloutEndpoints(Group):
         look = Look(self.core, rollout_id)
         return until(
             look,
-            is_done=lambda seen: seen.is_done or (bool(stage) and seen.is_past(stage, look.now)),
+            is_done=lambda seen: (
+                seen.is_done or (stage is not None and seen.is_past(stage, look.now))
+            ),
             describe=lambda seen: f"Rollout {seen.id} is {seen.status}",
             state=lambda seen: (seen.status, seen.stages, seen.progress),
             timeout=timeout,
