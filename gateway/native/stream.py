@@ -49,7 +49,7 @@ class StreamEvent(serializers.Serializer):
 
     id = serializers.CharField()
     event = serializers.CharField()
-    data = serializers.CharField()
+    data: Any = serializers.CharField()
     retry = serializers.IntegerField(required=False)
 
 
