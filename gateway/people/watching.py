@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import structlog
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from accounts.principals import is_still
 from common import clock, limits
@@ -92,7 +92,11 @@ class Watching:
         watcher.task = asyncio.current_task()
         until = asyncio.get_running_loop().time() + limits.STREAM_LIFE_S
         self._someone.set()
-        now, missed, news = await self._in_thread(opening, watcher)
+        try:
+            now, missed, news = await self._in_thread(opening, watcher)
+        except DatabaseError:
+            yield watcher.bye()
+            return
         yield watcher.hello(now, news, missed=missed)
         while not watcher.ended:
             left = until - asyncio.get_running_loop().time()
@@ -112,15 +116,22 @@ class Watching:
         while True:
             await self._someone.wait()
             began = time.monotonic()
-            watchers = self._all()
-            news, without_right = await self._in_thread(self._look, watchers)
-            for watcher in watchers:
-                self._tell(watcher, news.get(watcher.sight, []))
-            for watcher in without_right:
-                watcher.end()
-            if not watchers:
-                self._someone.clear()
+            try:
+                await self._round()
+            except DatabaseError as error:
+                # What happens meanwhile is in the trails when the database is back.
+                log.warning("look_missed", reason=type(error).__name__)
             await asyncio.sleep(max(0.0, began + LOOK_EVERY_S - time.monotonic()))
+
+    async def _round(self) -> None:
+        watchers = self._all()
+        news, without_right = await self._in_thread(self._look, watchers)
+        for watcher in watchers:
+            self._tell(watcher, news.get(watcher.sight, []))
+        for watcher in without_right:
+            watcher.end()
+        if not watchers:
+            self._someone.clear()
 
     def end(self) -> None:
         """End every stream: the process is about to stop."""

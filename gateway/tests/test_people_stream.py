@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.asgi import get_asgi_application
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from guardian.shortcuts import assign_perm
 
@@ -23,7 +23,7 @@ from gateway.people import trails, watcher, watching
 from gateway.tests.door import Door
 from gateway.tests.listening import Listening
 from gateway.tests.test_trouble import eventually
-from releases.models import DeviceUpdate, Rollout
+from releases.models import DeviceUpdate, Rollout, RolloutEvent
 from releases.services.rollout_events import event_add
 from releases.tests.factories import RolloutFactory, RolloutTargetFactory, update_of
 
@@ -193,14 +193,15 @@ def test_an_event_that_is_committed_late_is_told(listen, organization):
     rollout = running(organization)
     stream = listen()
     stream.wait_for("rollout")
-    late = event_add(rollout, "start", "Started.", clock.now())
-    early_pk = late.pk
-    late.delete()
+    ((early,),) = db.fetch_all(
+        "SELECT nextval(pg_get_serial_sequence('releases_rolloutevent', 'id'))"
+    )
     event_add(rollout, "pause", "Paused.", clock.now())
     stream.wait_for("rollout_event")
 
-    late.pk = early_pk
-    late.save(force_insert=True)
+    RolloutEvent.objects.create(
+        pk=early, organization=organization, rollout=rollout, at=clock.now(), kind="start"
+    )
 
     assert stream.wait_for("rollout_event", times=2)["kind"] == "start"
 
@@ -449,6 +450,36 @@ def test_an_open_stream_holds_no_connection_to_the_database(listen, device):
         listen().wait_for("hello")
 
     eventually(lambda: others() <= before)
+
+
+@pytest.fixture
+def database_away(transactional_db: None) -> Iterator[Callable[[bool], None]]:
+    """Let the database refuse new connections, or take them again."""
+    ((name,),) = db.fetch_all("SELECT quote_ident(current_database())")
+
+    def set_away(is_away: bool) -> None:
+        allowed = "false" if is_away else "true"
+        # Not from the database itself.
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {allowed}")
+
+    yield set_away
+    set_away(False)
+
+
+def test_what_happens_while_the_database_is_away_is_told_when_it_is_back(
+    listen, device, caplog, database_away
+):
+    stream = listen()
+    stream.wait_for("hello")
+
+    database_away(True)
+    eventually(lambda: "look_missed" in caplog.text)
+    told_of(device)
+    database_away(False)
+
+    stream.wait_for("device_event")
+    assert stream.told("bye") == []
 
 
 def test_a_process_without_streams_tells_what_is_and_says_good_bye(organization, admin_api):
