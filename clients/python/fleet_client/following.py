@@ -17,11 +17,11 @@ from fleet_client.steps import Flow, Item, Items, More
 
 RolloutNews = Union[RolloutEvent, RolloutStanding, UpdateMove]
 # A stream says something every 15 seconds; one that says nothing for this long is dead.
-SILENCE_S = 60.0
+SILENCE_S = 40.0
 # How long to ask before a stream is tried again, where there is none.
 ASKING_S = 60.0
-# The pause before the next stream when the last one did not name it, at most.
-RETRY_MS = 2_000
+# The pause before the next stream, at most: when the last one did not name it, and when it did.
+RETRY_MS, RETRY_LONGEST_MS = 2_000, 60_000
 # A stream begins, or was too slow: something may have happened that it does not tell.
 GAPS = frozenset({"hello", "missed"})
 # Of the story: the newest lines that are asked for, and what is remembered of what was told.
@@ -80,7 +80,7 @@ class Following:
             "/stream",
             params={"rollout": self._id},
             last_id=self._last_id,
-            silence_s=SILENCE_S,
+            silence_s=min(SILENCE_S, self._deadline.left_s(self._words())),
         )
         reader = EventReader()
         while True:
@@ -111,7 +111,8 @@ class Following:
         """Wait until the next stream may be opened."""
         pause_ms = self._retry_ms or random.uniform(RETRY_MS / 4, RETRY_MS)  # noqa: S311 - no secret
         self._retry_ms = None
-        yield from self._deadline.pause(pause_ms / 1_000, self._words())
+        pause_s = min(pause_ms, RETRY_LONGEST_MS) / 1_000
+        yield from self._deadline.pause(pause_s, self._words())
 
     # --- asking ---
 

@@ -138,6 +138,18 @@ def test_what_people_do_with_it_goes_with_their_reason(portal, do, verb, path):
     assert portal.seen[0].body == {"reason": "Because"}
 
 
+@pytest.mark.parametrize("verb", ["promote", "pause", "resume", "rollback"])
+def test_the_rollout_of_a_release_is_steered_by_its_version(portal, do, verb):
+    portal.on("POST", f"/releases/1.5.0/{verb}", rollout("running"))
+    members = {"reason": "Because", **({"segment": "canary"} if verb == "promote" else {})}
+
+    done = do(lambda fleet: getattr(fleet.releases, verb)("1.5.0", **members))
+
+    assert (done.id, done.release) == ("r-1", "1.5.0")
+    named = {"targetSegment": "canary"} if verb == "promote" else {}
+    assert portal.seen[0].body == {**named, "reason": "Because"}
+
+
 def test_a_draft_is_changed_drilled_simulated_and_thrown_away(portal, do):
     portal.on("PATCH", PLACE, rollout("draft", rate_per_minute=None))
     portal.on("POST", f"{PLACE}/drill", rollout("draft", drill={"passed": True}))

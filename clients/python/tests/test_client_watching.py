@@ -6,10 +6,11 @@ import json
 import threading
 from itertools import chain, repeat
 
+import anyio
 import pytest
 from faulty_portal import API_KEY, Reply, problem
 
-from fleet_client import FleetClient, Forbidden, NotFound, WaitTimeout, following
+from fleet_client import AsyncFleetClient, FleetClient, Forbidden, NotFound, WaitTimeout, following
 from fleet_client.cli.program import main
 from fleet_client.events import EventReader
 from fleet_client.models import RolloutEvent, RolloutStanding, UpdateMove
@@ -198,27 +199,47 @@ def test_watching_has_a_limit_and_says_where_it_stands(portal, do, story):
         do(lambda fleet: fleet.rollouts.watch("r-1", timeout=0.05))
 
 
-def test_news_come_as_they_happen_and_who_stops_hangs_up(portal, story):
-    heard, hung_up = threading.Event(), threading.Event()
+class Endless:
+    """A stream that goes on; its second event comes when the first was heard."""
 
-    def going_on():
+    def __init__(self, portal):
+        self.heard, self.hung_up = threading.Event(), threading.Event()
+        portal.on("GET", "/stream", Reply(self._pieces(), headers=STREAM))
+
+    def _pieces(self):
         try:
             yield HELLO + told("rollout", standing("running"))
-            assert heard.wait(5)
+            assert self.heard.wait(5)
             yield told("rollout_event", line(2, "promote"))
-            while True:
-                yield b": still here\n\n"
+            yield from repeat(b": still here\n\n")
         finally:
-            hung_up.set()
+            self.hung_up.set()
 
-    portal.on("GET", "/stream", Reply(going_on(), headers=STREAM))
+
+def test_news_come_as_they_happen_and_who_stops_hangs_up(portal, story):
+    endless = Endless(portal)
     with FleetClient(portal.url, api_key=API_KEY) as fleet:
         news = fleet.rollouts.watch("r-1")
         assert next(news).status == "running"
-        heard.set()
+        endless.heard.set()
         assert next(news).id == 2
         news.close()
-        assert hung_up.wait(5)
+        assert endless.hung_up.wait(5)
+
+
+def test_a_coroutine_that_stops_hangs_up_too(portal, story):
+    endless = Endless(portal)
+
+    async def run():
+        async with AsyncFleetClient(portal.url, api_key=API_KEY) as fleet:
+            news = fleet.rollouts.watch("r-1")
+            assert (await news.__anext__()).status == "running"
+            endless.heard.set()
+            assert (await news.__anext__()).id == 2
+            await news.aclose()
+            assert endless.hung_up.wait(5)
+
+    anyio.run(run)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
