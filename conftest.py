@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
 
@@ -15,6 +16,7 @@ from accounts.tests.clients import api_of
 from accounts.tests.factories import OrganizationFactory, member
 from devices.models import Device
 from devices.tests.factories import DeviceFactory, token_of
+from tests import migrated
 
 
 def pytest_collection_finish() -> None:
@@ -25,6 +27,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Let the tests' database be a copy of the migrated one, once that is ready."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated.template()
 
 
 @pytest.fixture

@@ -44,6 +44,10 @@ class Probe:
     # The values of a form, whose body is not JSON.
     said: tuple[str, ...] = ()
 
+    def request(self) -> tuple[Any, ...]:
+        """Return what goes over the wire."""
+        return self.method, self.url, self.body, self.query, self.headers
+
     def atoms(self) -> set[str]:
         """Return every value the request says."""
         said = {*self.url.split("/"), *self.query.values(), *self.headers.values(), *self.said}

@@ -18,6 +18,7 @@ import requests
 from psycopg import sql
 
 from fleetsite.embedded.process import die_with_parent
+from tests import migrated
 from tests.sources import PROJECT
 
 Found = TypeVar("Found")
@@ -73,7 +74,7 @@ class RunningPortal:
 
     def start(self) -> None:
         """Make the database and start what serves and sweeps."""
-        self._sql("CREATE DATABASE {}")
+        self._sql(f"CREATE DATABASE {{}} TEMPLATE {migrated.template() or 'template1'}")
         self.manage("migrate", "--verbosity", "0")
         self.manage("portal_bootstrap")
         beat_files = ["--pidfile=", "-s", str(self.directory / "beat-schedule")]

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from fleetsite.embedded import start_for_tests
+from tests import migrated
 
 _wanted = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
 _missing = {server: name not in os.environ for server, name in _wanted.items()}
@@ -16,6 +17,8 @@ if any(_missing.values()):
     _found, _stop = start_for_tests(Path(__file__).parents[1] / ".test-servers", **_missing)
     for _name, _value in _found.items():
         os.environ.setdefault(_name, _value)
+    if _missing["postgres"]:
+        migrated.begin()
 
 from fleetsite.settings import *  # noqa: E402,F403
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,11 +19,13 @@ from fleetsite.embedded import EmbeddedError, Servers, environment, start_for_te
 from fleetsite.embedded.account import Account, server_account
 from fleetsite.embedded.process import processes_in
 
+pytestmark = pytest.mark.xdist_group("embedded")
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
+@contextmanager
+def short_place() -> Iterator[Path]:
     """A short directory that the servers' account can enter, also when the tests run as root."""
     path = Path(tempfile.mkdtemp(prefix="fleet-test-", dir="/tmp"))
     path.chmod(0o755)
@@ -32,6 +35,22 @@ def place() -> Iterator[Path]:
             for process in processes_in(data.resolve(), title=str(path)):
                 process.kill()
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with short_place() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def untouched() -> Iterator[Servers]:
+    """Servers for the tests that only look at them."""
+    with short_place() as place:
+        servers = Servers(directory=place / "var")
+        servers.start()
+        yield servers
+        servers.stop()
 
 
 @pytest.fixture
@@ -78,27 +97,27 @@ def kill_everything(servers: Servers) -> None:
         psutil.wait_procs(found)
 
 
-def test_the_database_is_durable_checked_and_closed_to_the_network(servers):
+def test_the_database_is_durable_checked_and_closed_to_the_network(untouched):
     settings = ["fsync", "full_page_writes", "synchronous_commit", "data_checksums"]
-    seen = ask(servers, f"SELECT {', '.join(f'current_setting({s!r})' for s in settings)}")
-    listening = ask(servers, "SELECT current_setting('listen_addresses')")
-    encoding = ask(servers, "SELECT current_setting('server_encoding')")
+    seen = ask(untouched, f"SELECT {', '.join(f'current_setting({s!r})' for s in settings)}")
+    listening = ask(untouched, "SELECT current_setting('listen_addresses')")
+    encoding = ask(untouched, "SELECT current_setting('server_encoding')")
 
     assert seen == ("on", "on", "on", "on")
     assert (listening, encoding) == (("",), ("UTF8",))
 
 
-def test_the_portals_role_may_make_roles_and_databases_but_is_no_superuser(servers):
+def test_the_portals_role_may_make_roles_and_databases_but_is_no_superuser(untouched):
     rights = (
         "SELECT rolcreaterole, rolcreatedb, rolsuper FROM pg_roles WHERE rolname = current_user"
     )
 
-    assert ask(servers, rights) == (True, True, False)
+    assert ask(untouched, rights) == (True, True, False)
 
 
-def test_a_wrong_password_is_refused_by_both(servers):
-    urls = {name: url.replace(servers.secrets[secret], "0" * 64) for (name, url), secret in zip(
-        servers.urls().items(), ("fleet_password", "valkey_password"), strict=True)}  # fmt: skip
+def test_a_wrong_password_is_refused_by_both(untouched):
+    urls = {name: url.replace(untouched.secrets[secret], "0" * 64) for (name, url), secret in zip(
+        untouched.urls().items(), ("fleet_password", "valkey_password"), strict=True)}  # fmt: skip
 
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(urls["DATABASE_URL"])
@@ -106,24 +125,24 @@ def test_a_wrong_password_is_refused_by_both(servers):
         redis.Redis.from_url(urls["REDIS_URL"]).ping()
 
 
-def test_no_server_runs_as_root_or_names_a_secret_in_the_process_list(servers):
-    for pid in server_pids(servers):
+def test_no_server_runs_as_root_or_names_a_secret_in_the_process_list(untouched):
+    for pid in server_pids(untouched):
         process = psutil.Process(pid)
         shown = " ".join(process.cmdline())
 
         assert process.uids().effective != 0
-        assert not [secret for secret in servers.secrets.values() if secret in shown]
+        assert not [secret for secret in untouched.secrets.values() if secret in shown]
 
 
-def test_secrets_and_sockets_are_open_to_their_owner_only(servers):
-    sockets = servers.parts[0].sockets
-    private = [servers.directory / "secrets.json", servers.directory / "run", sockets]
+def test_secrets_and_sockets_are_open_to_their_owner_only(untouched):
+    sockets = untouched.parts[0].sockets
+    private = [untouched.directory / "secrets.json", untouched.directory / "run", sockets]
 
     assert [path.stat().st_mode & 0o077 for path in private] == [0, 0, 0]
 
 
-def test_valkey_keeps_what_it_accepted_and_never_evicts(servers):
-    client = redis.Redis.from_url(servers.urls()["REDIS_URL"])
+def test_valkey_keeps_what_it_accepted_and_never_evicts(untouched):
+    client = redis.Redis.from_url(untouched.urls()["REDIS_URL"])
     seen = client.config_get("appendonly") | client.config_get("maxmemory-policy")
 
     assert seen == {"appendonly": "yes", "maxmemory-policy": "noeviction"}
@@ -260,10 +279,10 @@ def test_servers_that_cannot_enter_the_project_get_data_and_programs_outside(pla
     servers.stop()
 
 
-def test_a_second_process_finds_the_running_servers(servers):
-    found = environment(servers.directory)
+def test_a_second_process_finds_the_running_servers(untouched):
+    found = environment(untouched.directory)
 
-    assert found == {**servers.urls(), **servers.keys()}
+    assert found == {**untouched.urls(), **untouched.keys()}
     assert set(found) == {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_KEY", "SIGNING_KEY"}
 
 

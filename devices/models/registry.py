@@ -27,10 +27,11 @@ class DeviceGroupQuerySet(TenantQuerySet["DeviceGroup"]):
         groups = super().visible_to(principal)
         if not principal.limited:
             return groups
-        granted = get_objects_for_user(
-            principal.user, f"devices.{GRANT}", DeviceGroup, with_superuser=False
+        # Grants are made to people only.
+        granted: Self = get_objects_for_user(
+            principal.user, f"devices.{GRANT}", groups, use_groups=False, with_superuser=False
         )
-        return groups.filter(pk__in=granted.values("pk"))
+        return granted
 
 
 class DeviceGroup(models.Model):
