@@ -195,6 +195,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("is_paused", models.BooleanField(default=False)),
+                ("keeps_place", models.BooleanField(default=False)),
                 ("step", models.CharField(blank=True, max_length=64)),
                 ("progress", models.PositiveSmallIntegerField(blank=True, null=True)),
                 (
@@ -887,9 +888,29 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="deviceupdate",
             index=models.Index(
-                condition=models.Q(("kind", "rollout"), ("status", "scheduled")),
-                fields=["rollout", "scheduled_at"],
-                name="device_update_expected",
+                condition=models.Q(
+                    ("kind", "rollout"),
+                    models.Q(
+                        (
+                            "status__in",
+                            ["offered", "downloading", "installing", "awaiting_confirmation"],
+                        ),
+                        models.Q(("keeps_place", True), ("status", "scheduled")),
+                        _connector="OR",
+                    ),
+                ),
+                fields=["rollout", "status"],
+                name="device_update_places",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(
+                    ("keeps_place", False), ("kind", "rollout"), ("status", "scheduled")
+                ),
+                fields=["rollout"],
+                name="device_update_waiting",
             ),
         ),
         migrations.AddConstraint(

@@ -14,6 +14,7 @@ from common.errors import DomainError
 from releases.models import Rollout
 from releases.services.guardrails import rollout_judge
 from releases.services.halting import rollout_halt
+from releases.services.places import places_free
 from releases.services.rollout_events import event_add, rollout_record
 from releases.services.scheduling import updates_schedule
 from releases.services.soaking import is_done, soak_watch
@@ -57,6 +58,7 @@ def rollout_step(*, pk: UUID, now: datetime) -> int:
     if rollout.status == Status.PAUSED:
         return 0
     soak_watch(rollout=rollout, now=now)
+    places_free(rollout=rollout, now=now)
     scheduled = updates_schedule(rollout=rollout, now=now)
     if not scheduled and is_done(rollout=rollout):
         _complete(rollout, now)
