@@ -181,8 +181,10 @@ UPDATE_TIMEOUT_MINUTES = 120
 VERIFY_TIMEOUT_MINUTES = 60
 # Updates one round of a sweep ends at the most.
 UPDATE_SWEEP_ROWS = 5_000
-# Updates one round looks for a like device for.
-PAIRS_PER_ROUND = 500
+# Updates one round looks for a like device for, and devices it looks at of each segment of a
+# rollout, of those kept out of it, and of those outside.
+PAIRS_PER_ROUND = 2_000
+PAIRS_LOOKED_AT = 10_000
 UPDATE_TIMINGS = 32
 # Of the trail of one update.
 UPDATE_STEPS_SHOWN = 200

@@ -913,6 +913,14 @@ class Migration(migrations.Migration):
                 name="device_update_waiting",
             ),
         ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(("claimed_at__isnull", False), ("kind", "rollout")),
+                fields=["rollout", "claimed_at"],
+                name="device_update_claims",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="deviceupdate",
             constraint=models.CheckConstraint(
@@ -1000,6 +1008,16 @@ class Migration(migrations.Migration):
                 condition=models.Q(("left_out", ""), ("update__isnull", True)),
                 fields=["rollout", "segment", "bucket"],
                 name="rollout_target_waiting",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="rollouttarget",
+            index=models.Index(
+                condition=models.Q(
+                    ("update__isnull", True), models.Q(("left_out", ""), _negated=True)
+                ),
+                fields=["rollout", "bucket"],
+                name="rollout_target_kept_out",
             ),
         ),
         migrations.AddConstraint(

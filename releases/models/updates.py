@@ -168,6 +168,12 @@ class DeviceUpdate(models.Model):
                 condition=Q(kind="rollout", status="scheduled", keeps_place=False),
                 name="device_update_waiting",
             ),
+            # pairs_match: what was claimed a short while ago.
+            models.Index(
+                fields=["rollout", "claimed_at"],
+                condition=Q(kind="rollout", claimed_at__isnull=False),
+                name="device_update_claims",
+            ),
             # updates_time_out and updates_verify.
             models.Index(
                 fields=["status", "deadline_at"],
