@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 from common.errors import DomainError
 from releases.models import Rollout
 from releases.services.guardrails import rollout_judge
-from releases.services.halting import rollout_halt
+from releases.services.halting import halts_finish, rollout_halt
 from releases.services.places import places_free
 from releases.services.rollout_events import event_add, rollout_record
 from releases.services.scheduling import updates_schedule
@@ -29,7 +29,9 @@ log = structlog.get_logger(__name__)
 def rollouts_advance(*, now: datetime) -> int:
     """Take one step with every live rollout; return how many updates were scheduled."""
     live: list[UUID] = list(Rollout.objects.live().order_by("pk").values_list("pk", flat=True))
-    return sum(_step(pk, now) for pk in live)
+    scheduled = sum(_step(pk, now) for pk in live)
+    halts_finish(now=now)
+    return scheduled
 
 
 def _step(pk: UUID, now: datetime) -> int:
