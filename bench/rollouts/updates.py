@@ -7,8 +7,12 @@ _GIVE = """
 WITH given AS (
   SELECT t.id, t.device_id, t.segment FROM releases_rollouttarget t
     JOIN devices_devicestate s ON s.device_id = t.device_id
+    JOIN devices_device d ON d.id = t.device_id
    WHERE t.rollout_id = %(rollout)s AND t.update_id IS NULL AND t.left_out = ''
+     AND d.device_id LIKE %(names)s
      AND s.health <> 'offline'
+     AND NOT EXISTS (SELECT FROM releases_deviceupdate o WHERE o.device_id = t.device_id
+                        AND o.finished_at IS NULL)
    ORDER BY t.bucket, t.id LIMIT %(count)s
 ), made AS (
   INSERT INTO releases_deviceupdate (
@@ -33,6 +37,11 @@ WITH given AS (
 )
 UPDATE devices_device d SET target_version = m.to_version FROM made m WHERE d.id = m.device_id
 """
+_FREE = """
+UPDATE releases_rollouttarget t SET update_id = NULL
+  FROM releases_deviceupdate u
+ WHERE t.rollout_id = %(rollout)s AND u.id = t.update_id AND u.finished_at IS NOT NULL
+"""
 _SHOWN = """
 UPDATE devices_devicestate s
    SET version = u.to_version, commit = u.to_commit, last_seen = %(at)s, health = 'healthy'
@@ -41,14 +50,21 @@ UPDATE devices_devicestate s
 """
 
 
-def give(rollout: Any, count: int, *, status: str, at: Any) -> int:
+def give(rollout: Any, count: int, *, status: str, at: Any, names: str = "%") -> int:
     """Give so many devices of the rollout an update that has come so far; return how many."""
     from common import db
 
-    asked = {"rollout": rollout.pk, "count": count, "status": status, "at": at}
+    asked = {"rollout": rollout.pk, "count": count, "status": status, "at": at, "names": names}
     made = db.execute(_GIVE, asked)
     db.execute("VACUUM ANALYZE releases_deviceupdate, releases_rollouttarget, devices_device")
     return made
+
+
+def free(rollout: Any) -> None:
+    """Let devices whose update has ended be given another."""
+    from common import db
+
+    db.execute(_FREE, {"rollout": rollout.pk})
 
 
 def shown(rollout: Any, *, at: Any) -> None:
