@@ -181,6 +181,8 @@ VERIFY_MAX_MINUTES = 24 * 60
 # Of updates no rollout plans: from the offer to the claim, and from the claim to the proof.
 UPDATE_TIMEOUT_MINUTES = 120
 VERIFY_TIMEOUT_MINUTES = 60
+# Devices one sweep marks offline.
+OFFLINE_SWEEP_ROWS = 20_000
 # Updates one round of a sweep ends at the most.
 UPDATE_SWEEP_ROWS = 5_000
 # Updates one round looks for a like device for, and devices it looks at of each segment of a

@@ -42,6 +42,9 @@ UPDATE releases_rollouttarget t SET update_id = NULL
   FROM releases_deviceupdate u
  WHERE t.rollout_id = %(rollout)s AND u.id = t.update_id AND u.finished_at IS NOT NULL
 """
+_ALIVE = """
+UPDATE devices_devicestate SET last_seen = %(at)s, health = 'healthy'
+"""
 _SHOWN = """
 UPDATE devices_devicestate s
    SET version = u.to_version, commit = u.to_commit, last_seen = %(at)s, health = 'healthy'
@@ -65,6 +68,14 @@ def free(rollout: Any) -> None:
     from common import db
 
     db.execute(_FREE, {"rollout": rollout.pk})
+
+
+def alive(*, at: Any) -> None:
+    """Let every device have been heard of at a moment, a later one too."""
+    from common import db
+
+    db.execute(_ALIVE, {"at": at})
+    db.execute("VACUUM ANALYZE devices_devicestate")
 
 
 def shown(rollout: Any, *, at: Any) -> None:

@@ -1,14 +1,14 @@
 """Why a device gets a release, or does not: an ordered list of gates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devices.models import Device
 from releases.models import DeviceUpdate, Release, Rollout
 from releases.services.gate_facts import Facts, facts_of
 from releases.services.openings import Opening, blackout_at
-from releases.services.places import MINUTE, crowd_of, in_flight_with_lock
+from releases.services.places import MINUTE, in_flight_with_lock
 from releases.services.targets import HOLDBACK
 from releases.trust.paths import trust_of
 
@@ -29,8 +29,6 @@ def gates_of(
 ) -> list[Gate]:
     """Return every gate in order; a device is eligible when all have passed."""
     facts = facts_of(device=device, release=release, rollout=rollout, now=now)
-    if rollout is not None:
-        facts = replace(facts, crowd=crowd_of(rollout, now))
     return [ask(facts) for ask in GATES]
 
 
@@ -48,6 +46,7 @@ def offer_gate(*, update: DeviceUpdate, now: datetime) -> Gate | None:
         release=update.release,
         rollout=update.rollout if by_rollout else None,
         now=now,
+        with_crowd=False,
     )
     asked = (ask(facts) for ask in (_REASKED if by_rollout else _REASKED_SINGLE))
     return next((gate for gate in asked if not gate.passed), None)

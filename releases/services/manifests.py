@@ -28,12 +28,14 @@ from releases.trust.paths import GENERAL, STAGED, manifest_path
 from releases.trust.roles import ROOT, TARGETS, TIMESTAMP
 
 REACHES = (STAGED, GENERAL)
+# What stands above both.
+CHAIN = [ROOT, TARGETS]
 # A slash would leave the pattern its role is delegated, anything else is quoted in addresses.
 ROLE_IN_PATH = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
 # Every manifest of the release is listed, and no signature above it has expired.
-_REACHES = """
+REACHES_SQL = """
 SELECT t.release_id, t.trust
   FROM (SELECT release_id, organization_id, split_part(path, '/', 1) AS trust
           FROM releases_trusttarget WHERE release_id = ANY(%(releases)s)
@@ -137,7 +139,7 @@ def reaches_of(releases: Iterable[Release]) -> dict[UUID, frozenset[str]]:
     asked = [release.pk for release in releases]
     if not asked:
         return {}
-    rows = fetch_all(_REACHES, {"releases": asked, "chain": [ROOT, TARGETS]})
+    rows = fetch_all(REACHES_SQL, {"releases": asked, "chain": CHAIN})
     found: dict[UUID, set[str]] = {pk: set() for pk in asked}
     for release_id, trust in rows:
         found[release_id].add(trust)

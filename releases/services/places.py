@@ -7,6 +7,7 @@ begins, at the offer: those who ask there go one by one, so it never exceeds the
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from common.db import execute, fetch_one, transaction_lock
 from releases.models import Rollout
@@ -20,7 +21,7 @@ _IN_FLIGHT = "status IN ('offered', 'downloading', 'installing', 'awaiting_confi
 # As the index device_update_places has it.
 _HOLDS = f"({_IN_FLIGHT} OR status = 'scheduled' AND keeps_place)"
 
-_CROWD = f"""
+CROWD_SQL = f"""
 SELECT lately.count, lately.first,
        (SELECT count(*) FROM releases_deviceupdate
          WHERE %(is_bounded)s AND {_OF_ROLLOUT} AND {_HOLDS}),
@@ -61,12 +62,15 @@ def crowd_of(rollout: Rollout, now: datetime) -> Crowd:
     """Count what a rollout has under way; what its plan does not bound is not counted."""
     if rollout.rate_per_minute is None and rollout.concurrency is None:
         return Crowd()
-    asked = {
-        "rollout": rollout.pk,
+    return Crowd(*fetch_one(CROWD_SQL, {"rollout": rollout.pk, **bounds_of(rollout, now)}))
+
+
+def bounds_of(rollout: Rollout, now: datetime) -> dict[str, Any]:
+    """Return the other values CROWD_SQL names."""
+    return {
         "is_bounded": rollout.concurrency is not None,
         "since": now - MINUTE if rollout.rate_per_minute is not None else None,
     }
-    return Crowd(*fetch_one(_CROWD, asked))
 
 
 def places_free(*, rollout: Rollout, now: datetime) -> int:
