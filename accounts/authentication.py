@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -61,8 +60,8 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         now = clock.now()
         key = (
-            ApiKey.objects.filter(sha256=secret_digest(secret), organization__is_active=True)
-            .filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+            ApiKey.objects.usable(now)
+            .filter(sha256=secret_digest(secret))
             .select_related("organization")
             .first()
         )

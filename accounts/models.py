@@ -1,6 +1,7 @@
 """Organisations, the people and programs that act in them, and their roles."""
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -209,6 +210,13 @@ class Membership(models.Model):
         return f"{self.role} ({user.email if user else self.user_id})"
 
 
+class ApiKeyQuerySet(TenantQuerySet["ApiKey"]):
+    def usable(self, now: datetime) -> Self:
+        """Keys that open a door: neither revoked nor expired, of an active organisation."""
+        alive = self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        return alive.filter(organization__is_active=True)
+
+
 class ApiKey(models.Model):
     """A program that acts for an organisation with a role. Only its SHA-256 is kept."""
 
@@ -223,7 +231,7 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
-    objects = TenantQuerySet["ApiKey"].as_manager()
+    objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API key"

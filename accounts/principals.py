@@ -1,6 +1,7 @@
 """Whoever asks or acts: a person, an API key or a device, in one organisation."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -94,6 +95,25 @@ def user_principal(user: User, slug: str | None = None) -> Principal:
         role=membership.role,
         limited=membership.limited_to_groups,
     )
+
+
+def is_still(principal: Principal, now: datetime) -> bool:
+    """Say whether a person or an API key still acts as it did: for what stays open long.
+
+    Also False when the role changed, or the password did: a new request tells what holds now.
+    """
+    if principal.kind == "api_key":
+        key = ApiKey.objects.usable(now).filter(pk=principal.id).first()
+        return key is not None and key.role == principal.role
+    before = principal.user
+    user = User.objects.filter(pk=principal.id, is_active=True).first()
+    if user is None or before is None:
+        return False
+    if user.get_session_auth_hash() != before.get_session_auth_hash():
+        return False
+    slug = principal.organization.slug if principal.organization else None
+    again = user_principal(user, ALL_ORGANIZATIONS if principal.sees_all else slug)
+    return replace(again, label=principal.label) == principal
 
 
 ALL_ORGANIZATIONS = "*"

@@ -1,5 +1,6 @@
 """Every setting comes from the environment; docs/configuration in README.md names them all."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -321,6 +322,8 @@ LOGGING = logs.logging_config(LOG_LEVEL)
 DJANGO_STRUCTLOG_CELERY_ENABLED = False
 # The proxy makes the id, or passes on the one it was given.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+# Whoever leaves a page hangs up its stream.
+DJANGO_STRUCTLOG_REQUEST_CANCELLED_LOG_LEVEL = logging.INFO
 
 # --- console ---
 UNFOLD = navigation.UNFOLD

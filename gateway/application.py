@@ -17,6 +17,7 @@ from gateway.claims import Claims
 from gateway.database import make_pool
 from gateway.gatherer import Gatherer
 from gateway.heartbeats import Heartbeats
+from gateway.people.watching import WATCHING, Watching
 from gateway.stream import Streams
 from gateway.wakeups import Wakeups
 from gateway.wire import Asked, Receive, Refusal, Scope, Send, refuse
@@ -32,6 +33,7 @@ _CLAIM = "/commands/claim"
 _STREAM = "/stream"
 _STATUS = "/api/v1/telemetry/status"
 _BATCH = "/api/v1/telemetry/batch"
+_PEOPLE = "/api/v1/stream"
 _is_device_id = re.compile(limits.DEVICE_ID_PATTERN).fullmatch
 _START = len(_PREFIX)
 # New objects between two collections of the youngest; Python's own choice is 700.
@@ -48,6 +50,7 @@ class Running:
         self.claims = Claims(pool=self.pool, wakeups=self.wakeups)
         self.streams = Streams(pool=self.pool, wakeups=self.wakeups)
         self.heartbeats = Heartbeats(gatherer=self.gatherer, pool=self.pool)
+        self.watching = Watching()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -56,6 +59,7 @@ class Running:
             "gather": self.gatherer.serve,
             "claim": self.claims.serve,
             "stream": self.streams.serve,
+            "watch": self.watching.serve,
             "listen": lambda: listen(self.wakeups),
             "look": self.wakeups.look_often,
             "pulse": lambda: pulse(self.pool),
@@ -66,6 +70,7 @@ class Running:
         """Answer claims that wait and end streams: the process is about to stop."""
         self.claims.end()
         self.streams.end()
+        self.watching.end()
         self.wakeups.wake_all()
 
     async def stop(self) -> None:
@@ -75,6 +80,7 @@ class Running:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for queue in (self.gatherer, self.claims, self.streams):
             queue.close()
+        self.watching.close()
         await self.pool.close(timeout=2)
 
 
@@ -104,6 +110,13 @@ class Gateway:
         elif path in (_STATUS, _BATCH):
             await self._own(scope, receive, send, path, "")
             return
+        await self._hand_on(scope, receive, send)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == _PEOPLE:
+            # Django knows who asks; the stream lives here.
+            running = self._running or await self.start()
+            scope = {**scope, WATCHING: running.watching}
         await self._django(scope, receive, send)
 
     async def _own(

@@ -18,3 +18,4 @@ STATEMENT = Histogram(
 WAITING = Gauge("fleet_gateway_heartbeats_waiting", "Heartbeats that wait for a statement")
 CLAIMERS = Gauge("fleet_gateway_claims_waiting", "Claims that wait for a command")
 STREAMS = Gauge("fleet_gateway_streams", "Open streams of devices")
+WATCHERS = Gauge("fleet_gateway_people_streams", "Open streams of people and API keys")

@@ -8,6 +8,7 @@ from gateway.native import (
     eligibility,
     recovery,
     register,
+    stream,
     telemetry,
     trust,
     updates,
@@ -16,6 +17,7 @@ from gateway.native import (
 from releases import converters as release_words  # noqa: F401 - makes <version:…> known
 
 urlpatterns = [
+    path("stream", stream.PeopleStream.as_view(), name="stream"),
     path("devices/register", register.Register.as_view(), name="device-register"),
     path(
         "devices/<device:device_id>/config", views.DeviceConfigView.as_view(), name="device-config"

@@ -24,6 +24,8 @@ _VOLATILE = re.compile(
     r"|csrfmiddlewaretoken\S* value=\S+|nonce-\S+|nonce=\S+|\d+ (?:s|min) ago|just now"
     r"|in \d+ (?:s|min)\b|[\d.]+\xa0[KMG]B"
     r"|\"update_id\": ?\d+"
+    # The moments in a stream of events, and when to come back.
+    r"|\bid: \d{16}|\bretry: \d+|\"retry_ms\":\d+"
     r"|\"first_password\": ?\"\w+\"|\bp=\w+"
 )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import threading
+from pathlib import Path
 
 import pytest
 from test_agent_updates import end_of, running
@@ -143,6 +145,26 @@ def test_an_application_that_is_gone_after_a_reboot_is_started_again(device):
     device.restart()
     device.turn()
 
+    assert running(device) == "1.0.0"
+
+
+def test_a_disk_that_refuses_once_does_not_start_a_release_without_its_version(device, monkeypatch):
+    (device.run / "running").unlink()
+    device.restart()
+    read = Path.read_bytes
+    refused = []
+
+    def refuses_once(path):
+        if path.suffix == ".json" and path.parent == device.releases and not refused:
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "refused", path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuses_once)
+    device.turn()
+    device.turn()
+
+    assert refused
     assert running(device) == "1.0.0"
 
 

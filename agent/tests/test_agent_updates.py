@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tarfile
 
@@ -253,6 +254,23 @@ def test_old_releases_go_and_those_in_use_stay(make_device):
     assert len(kept) == 2
     assert running(device) == "4.0.0"
     assert len(list((device.releases / ".bundles").glob("*.tar.gz"))) == 2
+
+
+def test_nothing_is_cleaned_away_while_the_disk_does_not_tell_what_there_is(
+    make_device, monkeypatch
+):
+    device = make_device()
+    device.install(device.release("1.0.0"))
+
+    def refused(path):
+        raise OSError(errno.ENOSPC, "refused", path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "scandir", refused)
+        ReleaseStore(device.releases).tidy(keep=1, wanted=set())
+
+    assert ReleaseStore(device.releases).facts(os.readlink(device.releases / "current"))
+    assert list((device.releases / ".bundles").glob("*.tar.gz"))
 
 
 def test_the_portal_can_make_an_update_fail_only_where_the_owner_lets_it(make_device, portal):

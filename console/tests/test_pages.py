@@ -9,10 +9,13 @@ from accounts.models import Organization
 from accounts.policy import Role
 from accounts.principals import Principal
 from accounts.tests.factories import member
-from commands.tests.factories import CommandFactory
+from commands.models import CommandBatch
+from commands.tests.factories import CommandFactory, batch_of
 from console.middleware import content_policy
 from console.tests.browsers import browser_of, text_of
 from devices.models import Device
+from releases.models import Rollout
+from releases.tests.factories import RolloutFactory
 
 A, O, V = Role.ADMIN, Role.OPERATOR, Role.VIEWER  # noqa: E741
 # Who may open each page; everybody else gets 403.
@@ -201,3 +204,58 @@ def test_the_organisation_link_leads_to_ones_own_settings(viewer: Principal):
     answer = browser_of(viewer).get("/console/organization")
 
     assert answer.url == f"/admin/accounts/organization/{viewer.organization_id}/change/"
+
+
+@pytest.fixture
+def rollout(organization: Organization) -> Rollout:
+    made: Rollout = RolloutFactory(release__organization=organization)
+    return made
+
+
+@pytest.fixture
+def batch(device: Device) -> CommandBatch:
+    return batch_of(CommandFactory(device=device))
+
+
+LIVE_PAGES = [
+    "/",
+    "/admin/releases/rollout/{rollout}/change/",
+    "/admin/commands/commandbatch/{batch}/change/",
+    "/console/devices/{device}",
+    "/console/devices/{device}/commands",
+    "/console/devices/{device}/updates",
+]
+
+
+class LivePart(HTMLParser):
+    """The part of a page that is fetched again: its id, its address, what its stream is about."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, str | None] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        if "data-stream" in known:
+            self.found = known
+
+
+@pytest.mark.parametrize("path", LIVE_PAGES)
+def test_a_page_that_stays_live_names_a_stream_and_a_part_that_its_reader_may_have(
+    path, device, viewer, rollout, batch
+):
+    browser = browser_of(viewer)
+    names = {"device": device.pk, "rollout": rollout.pk, "batch": batch.pk}
+
+    page = browser.get(path.format(**names), follow=True)
+
+    part = LivePart(text_of(page)).found
+    told = browser.get(f"/api/v1/stream?{part['data-stream']}")
+    assert told.status_code == 200
+    assert b"event: hello" in b"".join(told.streaming_content)
+    fetched = browser.get(part["data-live"])
+    assert fetched.status_code == 200
+    # Without an id the answer is the part itself, with one it holds the part.
+    assert ("<html" in text_of(fetched)) == ("id" in part)
+    assert f'id="{part.get("id", "")}"' in text_of(fetched) or "id" not in part

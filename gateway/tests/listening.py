@@ -1,4 +1,4 @@
-"""Reads a device's stream as an ASGI server would, while it goes on."""
+"""Reads a stream as an ASGI server would, while it goes on."""
 
 import asyncio
 import json
@@ -13,18 +13,16 @@ PATIENCE_S = 5.0
 class Listening:
     """One open stream: what came so far, and whether it ended."""
 
-    def __init__(self, door: Door, device_id: str, token: str, **headers: str) -> None:
+    def __init__(self, door: Door, url: str, headers: dict[str, str]) -> None:
         self._door = door
-        self._call = Call(
-            f"/api/v1/devices/{device_id}/stream",
-            headers={"X-Device-Token": token, **headers},
-            method="GET",
-        )
+        self._call = Call(url, headers=headers, method="GET")
         self.status = 0
         self.headers: dict[str, str] = {}
         self.text = ""
         self.ended = False
         self.takes = True
+        # Something was to be sent while it did not take.
+        self.blocked = False
         self._future = door.begin(self._listen())
 
     async def _listen(self) -> None:
@@ -41,14 +39,24 @@ class Listening:
         async def send(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
-                self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+                self.headers = {
+                    name.decode().lower(): value.decode() for name, value in message["headers"]
+                }
                 return
             while not self.takes:
+                self.blocked = True
                 await asyncio.sleep(0.02)
-            self.text += message["body"].decode()
+            self.text += message.get("body", b"").decode()
             self.ended = not message.get("more_body")
 
         await self._door.gateway(self._call.scope(), receive, send)
+
+    @classmethod
+    def of_device(cls, door: Door, device_id: str, token: str, **headers: str) -> "Listening":
+        """Open the stream of a device."""
+        return cls(
+            door, f"/api/v1/devices/{device_id}/stream", {"X-Device-Token": token, **headers}
+        )
 
     @property
     def events(self) -> list[tuple[str, Any]]:

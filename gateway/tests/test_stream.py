@@ -27,7 +27,7 @@ def listen(door: Door, device: Device, token: str) -> Iterator[Listen]:
     opened: list[Listening] = []
 
     def open_stream(name: str = device.device_id, secret: str = token, **headers: str) -> Listening:
-        opened.append(Listening(door, name, secret, **headers))
+        opened.append(Listening.of_device(door, name, secret, **headers))
         return opened[-1]
 
     yield open_stream
@@ -141,7 +141,7 @@ def test_a_newer_stream_at_another_gateway_ends_it_too(listen, device, token):
     older.wait_for("hello")
     other = Door()
     try:
-        newer = Listening(other, device.device_id, token)
+        newer = Listening.of_device(other, device.device_id, token)
 
         newer.wait_for("hello")
         older.wait_for("bye")

@@ -22,7 +22,7 @@ def listen(door: Door, device: Device, token: str) -> Iterator[Listen]:
     opened: list[Listening] = []
 
     def open_stream() -> Listening:
-        opened.append(Listening(door, device.device_id, token))
+        opened.append(Listening.of_device(door, device.device_id, token))
         opened[-1].wait_for("hello")
         return opened[-1]
 

@@ -23,7 +23,8 @@
       }
     });
 
-  // --- parts that are fetched again every few seconds while the page is looked at ---
+  // --- parts that are fetched again while the page is looked at: when the portal's stream says
+  // that something happened, else every few seconds ---
   const refresh = async (part) => {
     if (document.hidden || part.contains(document.activeElement)) return;
     let answer;
@@ -37,16 +38,62 @@
       return;
     }
     if (!answer.ok) return;
+    const text = await answer.text();
     const open = [...part.querySelectorAll("details[id][open]")].map((one) => one.id);
-    part.innerHTML = await answer.text();
+    // A part with an id is cut out of the whole page.
+    const whole = part.id && new DOMParser().parseFromString(text, "text/html").getElementById(part.id);
+    part.innerHTML = whole ? whole.innerHTML : text;
     open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     tellTime(part);
-    if (part.querySelector("[data-ended]")) stop(part);
+    if (part.querySelector("[data-ended]")) part.stop();
   };
-  const stop = (part) => clearInterval(part.timer);
+  const NEWS = ["rollout", "rollout_event", "update", "batch", "command", "device_event", "missed"];
+  // Seconds between two rounds while the stream tells what happens: a net, should it be silent.
+  const SELDOM = 30;
   const keepLive = (part) => {
-    part.timer = setInterval(() => refresh(part), Number(part.dataset.every || 5) * 1000);
-    if (part.querySelector("[data-ended]")) stop(part);
+    const every = Number(part.dataset.every || 5);
+    const rest = Number(part.dataset.rest || 1);
+    let round = null;
+    let turn = null;
+    let stream = null;
+    const pace = (seconds) => {
+      clearInterval(round);
+      round = setInterval(() => refresh(part), seconds * 1000);
+    };
+    let last = 0;
+    const now = () => {
+      turn = null;
+      last = Date.now();
+      refresh(part);
+    };
+    // What comes together is shown together, and at most once in a rest.
+    const soon = () => {
+      turn ??= setTimeout(now, Math.max(100, last + rest * 1000 - Date.now()));
+    };
+    // A page nobody looks at holds no connection: browsers have few for one host.
+    const listen = () => {
+      if (part.dataset.stream === undefined || document.hidden) return;
+      stream = new EventSource(`/api/v1/stream?${part.dataset.stream}`);
+      stream.addEventListener("hello", () => pace(Math.max(every, SELDOM)));
+      stream.addEventListener("error", () => pace(every));
+      NEWS.forEach((name) => stream.addEventListener(name, soon));
+    };
+    const turned = () => {
+      stream?.close();
+      pace(every);
+      if (!document.hidden) refresh(part);
+      listen();
+    };
+    part.stop = () => {
+      clearInterval(round);
+      clearTimeout(turn);
+      stream?.close();
+      document.removeEventListener("visibilitychange", turned);
+    };
+    if (part.querySelector("[data-ended]")) return;
+    document.addEventListener("visibilitychange", turned);
+    pace(every);
+    listen();
     if (part.dataset.soon !== undefined) refresh(part);
   };
 

@@ -59,6 +59,7 @@ def _release_act(verb: str, rollout: str, **fields: Any) -> Operation:
 
 
 ROLLOUTS: list[Operation] = [
+    get("stream"),
     get("rollouts"),
     Operation(
         "rollouts",

@@ -43,6 +43,10 @@ class Keeping:
             self._quietly(application.start_safe_mode)
             return True
         starts = self.deployment.starts
+        if not application.version and starts.failed + 1 < MAX_FAILED_STARTS:
+            # A disk that refuses once may tell the next time what this is; hooks ask for it.
+            starts.has_failed()
+            return False
         if self._runs(application) or self._started(application):
             starts.worked(self.boot_id)
             return True

@@ -127,10 +127,15 @@ class ReleaseStore:
     def tidy(self, *, keep: int, wanted: set[str]) -> None:
         """Remove releases beyond the newest `keep` that are neither linked nor wanted.
 
-        What cannot be removed stays for the next time.
+        What cannot be removed stays for the next time, and so does everything when the disk does
+        not tell what there is: the facts of a release are only left over without its folder.
         """
+        with contextlib.suppress(OSError):
+            self._tidy(keep, wanted, self._release_ids())
+
+    def _tidy(self, keep: int, wanted: set[str], present: list[str]) -> None:
         linked = {self.current(), self.named(PREVIOUS)} | wanted
-        others = [name for name in self._release_ids() if name not in linked]
+        others = [name for name in present if name not in linked]
         others.sort(key=self._age, reverse=True)
         # `previous` is one of those that are kept.
         for release_id in others[keep - bool(self.named(PREVIOUS)) :]:
@@ -149,13 +154,10 @@ class ReleaseStore:
         shutil.rmtree(gone, ignore_errors=True)
 
     def _release_ids(self) -> list[str]:
-        found = []
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(self.root):
-                with contextlib.suppress(ValueError):
-                    if entry.is_dir(follow_symlinks=False):
-                        found.append(release_id_of(entry.name))
-        return found
+        """Return the releases whose folders are here. Raises OSError."""
+        with os.scandir(self.root) as entries:
+            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return [name for name in folders if _is_release_id(name)]
 
     def _age(self, release_id: str) -> int:
         facts = self.facts(release_id)
