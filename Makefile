@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help up test check checks clean venv venv-dev bench bench-heartbeat bench-claims bench-longpoll
 .PHONY: bench-redaction bench-rollouts bench-drills bench-first-download bench-streams chaos chaos-portal chaos-agent chaos-update
+.PHONY: conformance
 
 BIN := .venv/bin
 PY := $(BIN)/python
@@ -13,6 +14,7 @@ TESTING := PYTHONDONTWRITEBYTECODE= DJANGO_SETTINGS_MODULE=tests.settings
 # One more than there are cores: some tests wait for a process.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 ARGS ?=
+SUITE ?=
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +77,9 @@ chaos-agent: venv-dev ## Kill the agent at every system call of a command's life
 
 chaos-update: venv-dev ## Kill the agent, and fail its disk, at every system call of an update (ARGS="--every 10")
 	@exec $(PY) -m bench.update_crash $(ARGS)
+
+conformance: venv-dev ## Run the TUF project's conformance suite against the agent (SUITE=a checkout of it)
+	@exec $(PY) -m bench.tuf_conformance --suite "$(SUITE)" $(ARGS)
 
 clean: ## Remove what was built and installed; the data in var/ stays
 	@rm -rf .venv .venv.lock .test-servers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -40,6 +40,10 @@ class PortalClient:
     def device_path(self, rest: str) -> str:
         return f"/devices/{quote(self._store.settings.device_id or '', safe='')}/{rest}"
 
+    def address(self, path: str) -> str:
+        """Return the whole address of a path of the API."""
+        return f"{self._store.settings.fleet_url}{PREFIX}{path}"
+
     def call(
         self,
         method: str,
@@ -64,7 +68,7 @@ class PortalClient:
         try:
             with self._session.request(
                 method,
-                f"{settings.fleet_url}{PREFIX}{path}",
+                self.address(path),
                 params=params,
                 headers=sent,
                 json=body if isinstance(body, dict) else None,
@@ -88,7 +92,7 @@ class PortalClient:
         settings = self._store.settings
         try:
             with self._session.get(
-                f"{settings.fleet_url}{PREFIX}{path}",
+                self.address(path),
                 headers={
                     "X-Device-Token": str(settings.device_token or ""),
                     # Compression would let a few bytes unfold into many.
@@ -116,7 +120,7 @@ class PortalClient:
         settings = self._store.settings
         try:
             with self._session.get(
-                f"{settings.fleet_url}{PREFIX}{path}",
+                self.address(path),
                 headers={
                     "X-Device-Token": str(settings.device_token or ""),
                     "Accept": "text/event-stream",

@@ -22,6 +22,8 @@ ENROLMENT_TOKEN = "enrolment-secret-0123456789abcdef"
 OPEN = ("queued", "delivered", "running")
 TERMINAL = ("succeeded", "failed", "rejected", "cancelled")
 MAX_PIECE_CHARS = 16 * 1024
+# Between the bytes of a download that drips.
+DRIP_S = 0.01
 
 
 def sha256(text: str) -> str:
@@ -603,15 +605,26 @@ class PortalHandler(BaseHTTPRequestHandler):
                 release_id, self.headers.get("Range"), self.headers.get("If-Range")
             )
             cut, book.cut_after = book.cut_after, None
+            is_dripping, book.drips = book.drips > 0, max(0, book.drips - 1)
         self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(1 << 30 if book.endless else len(data)))
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         with contextlib.suppress(OSError):
+            if is_dripping:
+                self._drip(data)
             self.wfile.write(data if cut is None else data[:cut])
+            while book.endless:
+                self.wfile.write(b"x" * 65536)
         if cut is not None:
             self._drop()
+
+    def _drip(self, data: bytes) -> None:
+        """Send byte after byte until the other side has enough of it."""
+        for offset in range(len(data)):
+            self.wfile.write(data[offset : offset + 1])
+            time.sleep(DRIP_S)
 
     def _rotate(self, query: Any, body: Any, device_id: str) -> Answer:
         self._device(device_id)

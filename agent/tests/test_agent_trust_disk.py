@@ -80,6 +80,37 @@ def test_a_torn_cache_does_not_let_an_older_root_back_in(
     assert b'"version":2' in pinned
 
 
+def test_a_new_root_is_kept_even_when_the_rest_is_refused(
+    repository: TufRepository, device: TrustDevice
+) -> None:
+    """Who holds back what follows must not bring the old keys back with a power cut."""
+    device.ask()
+    repository.publish("root")
+    repository.answers["timestamp.json"] = b"{}"
+
+    assert device.refused() == "malformed"
+
+    pinned = (device.state_dir / "trust/root.json").read_bytes()
+    assert pinned == repository.files["2.root.json"]
+
+
+def test_a_disk_that_fails_before_anything_is_checked_leaves_the_pinned_root(
+    repository: TufRepository, device: TrustDevice
+) -> None:
+    repository.publish("root")
+    device.ask()
+    metadata = device.state_dir / "trust/metadata"
+    for path in (metadata / "root.json", metadata / "root_history/2.root.json"):
+        path.unlink()
+    (metadata / "root_history/2.root.json").mkdir()
+    (metadata / "root.json").write_bytes(repository.files["1.root.json"])
+
+    assert device.refused() == "storage"
+
+    pinned = (device.state_dir / "trust/root.json").read_bytes()
+    assert pinned == repository.files["2.root.json"]
+
+
 def test_a_full_disk_is_told_apart_from_an_attack(
     repository: TufRepository, device: TrustDevice
 ) -> None:

@@ -66,6 +66,62 @@ def test_a_cut_download_goes_on_where_it_stopped(make_device, portal, monkeypatc
     assert end_of(portal, update_id)[0] == "claimed"
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let a slow connection be noticed at once."""
+    monkeypatch.setattr("fleet_agent.updates.download.Backoff.delay_s", lambda *_: 0.01)
+    monkeypatch.setattr("fleet_agent.updates.download.SLOW_S", 0.1)
+    monkeypatch.setattr("fleet_agent.updates.download.SLOW_BYTES", 100)
+
+
+def test_a_download_that_drips_is_cut_and_goes_on_with_another_connection(
+    make_device, portal, impatient
+):
+    device = make_device()
+    portal.updates.drips = 2
+
+    update_id = portal.updates.offer_release(device.release("2.0.0"))
+    device.turn()
+
+    first, *later = portal.updates.ranges
+    assert first == ""
+    assert len(later) == 2
+    assert all(wanted.startswith("bytes=") for wanted in later)
+    assert end_of(portal, update_id)[0] == "claimed"
+
+
+def test_a_portal_that_only_drips_is_given_up_told_and_gone_on_with_later(
+    make_device, portal, impatient
+):
+    device = make_device()
+    release = device.release("2.0.0")
+    portal.updates.drips = 100
+
+    refused = portal.updates.offer_release(release)
+    device.turn()
+
+    assert end_of(portal, refused) == ("failed", "network", "slow_retrieval")
+    assert len(portal.updates.ranges) == 5
+    portal.updates.drips = 0
+    taken = portal.updates.offer_release(release)
+    device.turn()
+    assert portal.updates.ranges[5].startswith("bytes=")
+    assert end_of(portal, taken)[0] == "claimed"
+
+
+def test_a_bundle_that_does_not_end_is_cut_at_the_signed_size(make_device, portal):
+    device = make_device()
+    release = device.release("2.0.0")
+    portal.updates.endless = True
+
+    update_id = portal.updates.offer_release(release)
+    device.turn()
+
+    assert end_of(portal, update_id) == ("failed", "verification", "too_long")
+    assert not ReleaseStore(device.releases).part(release.release_id).exists()
+    assert running(device) == ""
+
+
 def test_a_link_that_has_expired_is_asked_for_again(make_device, portal):
     device = make_device()
     portal.updates.stale_links = 1

@@ -24,8 +24,8 @@ class TrustDevice:
         folder.mkdir(parents=True, exist_ok=True)
         self.state_dir = folder / "state"
         self.state_dir.mkdir(exist_ok=True)
-        self._conf = folder / "fleet.conf"
-        self._conf.write_text(
+        self.conf = folder / "fleet.conf"
+        self.conf.write_text(
             f"FLEET_URL={repository.url}\nDEVICE_ID=kiosk-7\nDEVICE_TOKEN={TOKEN}\n"
         )
         self.trust = trust
@@ -33,7 +33,7 @@ class TrustDevice:
         self.restart()
 
     def restart(self, *, budget_s: float = 20.0) -> None:
-        self._portal = PortalClient(ConfigStore(self._conf))
+        self._portal = PortalClient(ConfigStore(self.conf))
         self.store = TrustStore(self.state_dir, self._portal, self.trust, budget_s=budget_s)
 
     def ask(self, version: str = "1.0.0", *, trust: str = "general", **fields: Any) -> Manifest:

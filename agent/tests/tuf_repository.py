@@ -79,6 +79,7 @@ class TufRepository:
         self.files: dict[str, bytes] = {}
         self.answers: dict[str, Content] = {}
         self.asked: list[str] = []
+        self.addresses: list[str] = []
         self.tokens: list[str] = []
         self.has_hashes = True
         self.root = Root(expires=self._in(365), consistent_snapshot=True)
@@ -244,6 +245,7 @@ class RepositoryHandler(BaseHTTPRequestHandler):
             path = path[len(prefix) :] if path.startswith(prefix) else path
         served = self.served
         served.asked.append(path)
+        served.addresses.append(self.path)
         served.tokens.append(self.headers.get("X-Device-Token") or "")
         content = served.answers.get(path, served.files.get(path, 404))
         with contextlib.suppress(OSError):

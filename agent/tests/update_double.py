@@ -136,6 +136,9 @@ class UpdateBook:
     ranges: list[str] = field(default_factory=list)
     stale_links: int = 0
     cut_after: Optional[int] = None
+    # How many downloads come byte by byte, and which bundles never end.
+    drips: int = 0
+    endless: bool = False
     drifts: list[dict[str, Any]] = field(default_factory=list)
     diagnostics: list[dict[str, Any]] = field(default_factory=list)
 

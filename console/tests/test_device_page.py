@@ -14,8 +14,19 @@ from common.ids import uuid7
 from console.tests.browsers import browser_of, text_of
 from devices.models import Device, DeviceState, Heartbeat
 from devices.tests.factories import DeviceFactory
+from releases.tests.factories import ReleaseFactory, update_of
 
-TABS = ["", "/heartbeats", "/commands", "/events", "/audit", "/live", "/commands/live", "/chart"]
+TABS = [
+    "",
+    "/heartbeats",
+    "/commands",
+    "/updates",
+    "/events",
+    "/audit",
+    "/live",
+    "/commands/live",
+    "/chart",
+]
 
 
 def at(device: Device, part: str = "") -> str:
@@ -74,6 +85,23 @@ def test_the_overview_shows_the_latest_state(viewer: Principal, device: Device):
     for part in ("degraded", "91 %", "fp-track-full", "55 °C", "2.4.1", "load_1m"):
         assert part in page
     assert "Disk is &lt;full&gt;" in page
+
+
+def test_the_updates_tell_what_was_not_believed(viewer: Principal, device: Device):
+    update_of(
+        device,
+        ReleaseFactory(organization=device.organization),
+        status="failed",
+        finished_at=clock.now(),
+        failure_class="verification",
+        error_code="mix_and_match",
+        error="9.snapshot.json does not belong to the other files of the repository.",
+    )
+
+    page = text_of(browser_of(viewer).get(at(device, "/updates")))
+
+    assert "mix_and_match" in page
+    assert "9.snapshot.json does not belong to the other files" in page
 
 
 def test_the_changing_part_is_fetched_alone(viewer: Principal, device: Device):

@@ -49,7 +49,8 @@ class StreamEvent(serializers.Serializer):
 
     id = serializers.CharField()
     event = serializers.CharField()
-    data = serializers.CharField()
+    # A serializer has a member of this name, which only an input uses.
+    data: Any = serializers.CharField()
     retry = serializers.IntegerField(required=False)
 
 

@@ -15,10 +15,14 @@ from releases.services.update_rows import in_words
 
 Status = DeviceUpdate.Status
 Failure = DeviceUpdate.FailureClass
+Severity = DeviceEvent.Severity
 BAD = [Status.FAILED, Status.ROLLED_BACK]
-# What speaks against the device or the release on it: a network that is away or an owner who
-# refuses brings nobody into safe mode.
-COUNTED = frozenset({*Failure.values} - {Failure.NETWORK.value, Failure.REFUSED.value})
+# What speaks against the device or the release on it. A network that is away or an owner who
+# refuses brings nobody into safe mode; nor does what was not believed, as whoever stands between
+# device and portal could stop applications with it. Nothing was touched, what runs goes on.
+COUNTED = frozenset({*Failure.values} - {Failure.NETWORK, Failure.REFUSED, Failure.VERIFICATION})
+# Somebody has to look: a device that tells what is not so, or that was told it.
+ALARMING = frozenset({Failure.FALSE_SUCCESS, Failure.VERIFICATION})
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,10 @@ def update_failed(row: DeviceUpdate, *, actor: Actor, now: datetime) -> None:
     event_add(
         device=row.device,
         kind="false_success" if false_success else "update_failed",
-        severity=DeviceEvent.Severity.ERROR if false_success else DeviceEvent.Severity.WARNING,
+        severity=Severity.ERROR if row.failure_class in ALARMING else Severity.WARNING,
         message=f"Update to {row.to_version or '?'} {in_words(row)}: {row.error}",
         now=now,
-        details={"update": row.pk, "failure_class": row.failure_class},
+        details={"update": row.pk, **_why(row)},
     )
     if row.failure_class in COUNTED:
         reason = f"Update {row.pk} to {row.to_version}: {row.error or row.failure_class}"
@@ -69,7 +73,7 @@ def update_failed(row: DeviceUpdate, *, actor: Actor, now: datetime) -> None:
 
 def update_record(row: DeviceUpdate, *, actor: Actor) -> None:
     """Write the claim or the bad end of an update into the log."""
-    failed = {"failure_class": row.failure_class, "error": row.error[: limits.LINE_CHARS]}
+    failed = {**_why(row), "error": row.error[: limits.LINE_CHARS]}
     audit.record(
         actor=actor,
         organization=row.organization,
@@ -77,3 +81,7 @@ def update_record(row: DeviceUpdate, *, actor: Actor) -> None:
         target=row,
         after={"to_version": row.to_version, **(failed if row.status in BAD else {})},
     )
+
+
+def _why(row: DeviceUpdate) -> dict[str, str]:
+    return {"failure_class": row.failure_class, "error_code": row.error_code}

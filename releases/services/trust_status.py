@@ -156,6 +156,20 @@ def _warnings(
         for one in roles
         if one.nears_expiry and one.role not in drafts and _is_offline(repository, one.role)
     ]
+    found += [
+        f"{one.role} expired on {one.expires_at:%Y-%m-%d %H:%M} UTC: devices refuse every update."
+        " The portal signs it by itself: see that its worker and its clock (beat) run."
+        for one in roles
+        if one.is_expired and not _is_offline(repository, one.role)
+    ]
+    found += [
+        f"{one.role}: all {len(one.keys)} keys have to sign. With one of them lost, nobody can."
+        f" Name more: manage.py keys rotate {slug} --{one.role}."
+        for one in roles
+        if one.role in (ROOT, GENERAL)
+        and _is_offline(repository, one.role)
+        and len(one.keys) == one.threshold
+    ]
     return found
 
 

@@ -126,8 +126,30 @@ def test_a_failure_is_written_into_history_log_and_recovery(
     assert DeviceRecovery.objects.get(device=device).failures == 1
 
 
-@pytest.mark.parametrize("failure_class", ["network", "refused"])
-def test_a_network_or_an_owner_brings_nobody_into_safe_mode(
+def test_what_a_device_did_not_believe_is_an_error_with_its_code_wherever_one_looks(
+    device: Device, device_api: APIClient, viewer_api: APIClient, update: DeviceUpdate
+):
+    words = "The portal went back to something older: timestamp.json is refused."
+    said(
+        *(device_api, update, "failed"),
+        failure_class="verification",
+        error_code="rollback",
+        error=words,
+    )
+
+    event = DeviceEvent.objects.get(device=device, kind="update_failed")
+    assert (event.severity, event.details["error_code"]) == ("error", "rollback")
+    assert words in event.message
+    entry = AuditEntry.objects.get(action="update.failed")
+    assert (entry.after["failure_class"], entry.after["error_code"]) == ("verification", "rollback")
+    [row] = viewer_api.get(f"/api/v1/devices/{device.device_id}/updates").json()["results"]
+    assert (row["error_code"], row["error"]) == ("rollback", words)
+    [failure] = viewer_api.get(f"/api/v1/rollouts/{update.rollout_id}").json()["failures"]
+    assert (failure["failure_class"], failure["error_code"]) == ("verification", "rollback")
+
+
+@pytest.mark.parametrize("failure_class", ["network", "refused", "verification"])
+def test_a_network_an_owner_or_a_lying_portal_brings_nobody_into_safe_mode(
     device: Device, device_api: APIClient, update: DeviceUpdate, failure_class: str
 ):
     said(device_api, update, "failed", failure_class=failure_class)

@@ -87,7 +87,30 @@ def test_a_keepers_program_needs_neither_django_nor_a_database(organization, des
     assert done.returncode == 0, done.stderr
     assert "root version 1" in done.stdout
     assert "(Ada)" in done.stdout
-    assert "1 signatures, 0 missing" in keys("import acme root.json")
+    assert "1 signed, 0 missing" in keys("import acme root.json")
+
+
+def test_a_keeper_reads_which_role_a_file_is(organization, desk):
+    release_of(organization, "1.0.0")
+    for name in ("ada", "bob"):
+        keys(f"create --holder {name} --out {name}")
+    keys("init acme --root ada.pub.json --general bob.pub.json")
+
+    for role in ("root", "targets", "general"):
+        told = keys(f"payload acme {role}")
+        assert told.startswith(f"{role} version ")
+        assert told == keys(f"show {role}.json") + f"{role}.json: written. Sign it.\n"
+
+
+def test_a_changed_key_of_the_portal_is_named_for_what_it_is(organization, desk, settings):
+    release_of(organization, "1.0.0")
+    assert "(the portal)" in keys("status acme")
+
+    settings.SIGNING_KEY = "ab" * 32
+
+    status = keys("status acme")
+    assert "(not the portal's any more)" in status
+    assert "SIGNING_KEY was changed" in status
 
 
 def test_a_private_key_is_encrypted_and_its_owners_alone(desk):

@@ -405,7 +405,39 @@ def test_the_sweep_tells_when_keepers_of_keys_have_to_sign(organization):
     assert next(one for one in status.roles if one.role == "general").nears_expiry
     trust_renew(organization=organization, role="general", actor=None, now=later)
     sign(organization, "general", "dan", "eve")
+    trust_refresh(now=later)
     assert trust_status(organization=organization, now=later).warnings == []
+
+
+def test_a_repository_that_the_sweep_left_alone_says_so(organization):
+    held(organization)
+    later = clock.now() + timedelta(hours=25)
+
+    [warning] = trust_status(organization=organization, now=later).warnings
+
+    assert warning.startswith("timestamp expired on ")
+    assert "beat" in warning
+    assert trust_refresh(now=later) == 1
+    assert trust_status(organization=organization, now=later).warnings == []
+
+
+def test_a_role_that_can_lose_no_key_says_so(organization):
+    held(organization)
+
+    trust_revoke(
+        organization=organization,
+        key_id=public("cyd").keyid,
+        successor=None,
+        actor=None,
+        now=clock.now(),
+    )
+    sign(organization, "root", "ada", "bob")
+    sign(organization, "targets", "ada", "bob")
+
+    assert trust_status(organization=organization, now=clock.now()).warnings == [
+        "root: all 2 keys have to sign. With one of them lost, nobody can. Name more:"
+        " manage.py keys rotate acme --root."
+    ]
 
 
 def test_what_expired_long_ago_is_dropped_but_never_a_root(organization):

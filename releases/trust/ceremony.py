@@ -24,7 +24,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from common.errors import DomainError
 from releases.errors import KeyRefused, SignatureRefused
-from releases.trust.roles import HOLDER, keys_of, parsed
+from releases.trust.roles import HOLDER, keys_of, parsed, role_of
 
 PASSPHRASE_CHARS = 12
 PASSPHRASE_ENV = "FLEET_KEY_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
@@ -104,9 +104,8 @@ def signature_check(key: Key, metadata: Metadata[Any], *, sig: str) -> Signature
 def described(metadata: Metadata[Any]) -> list[str]:
     """Return lines that tell a keeper what a signature would stand for."""
     signed = metadata.signed
-    lines = [
-        f"{signed.type} version {signed.version}, valid until {signed.expires:%Y-%m-%d %H:%M} UTC"
-    ]
+    until = f"{signed.expires:%Y-%m-%d %H:%M} UTC"
+    lines = [f"{role_of(metadata)} version {signed.version}, valid until {until}"]
     if isinstance(signed, Root):
         lines += [_who(signed, role) for role in signed.roles]
     if isinstance(signed, Targets) and signed.delegations and signed.delegations.roles:

@@ -186,6 +186,14 @@ def is_valid(repository: Mapping[str, Metadata[Any]], *, previous: Root | None) 
     )
 
 
+def role_of(metadata: Metadata[Any]) -> str:
+    """Return the role of metadata somebody signs: that of `general` calls itself targets."""
+    signed = metadata.signed
+    if isinstance(signed, Targets) and signed.delegations is None:
+        return GENERAL
+    return str(signed.type)
+
+
 def parsed(content: bytes) -> Metadata[Any]:
     """Return metadata the portal or its custodians made. Raises DomainError when it is none."""
     try:

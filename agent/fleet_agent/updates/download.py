@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
@@ -21,7 +22,16 @@ READ_TIMEOUT_S = 30.0
 # In a row, without one byte of progress.
 LINK_TRIES = 5
 LINK_OVER = (401, 403, 404, 410)
+# A connection that brings less in this time is cut: about 100 bytes a second. What it brought is
+# kept; after so many in a row the update is given up, and the portal told.
+SLOW_S = 60.0
+SLOW_BYTES = 6 * 1024
+SLOW_TRIES = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+class TooSlowError(PortalError):
+    """The connection stands, and next to nothing comes."""
 
 
 @dataclass
@@ -40,11 +50,13 @@ class Download:
     told: Callable[[int], None]
     left_s: Callable[[], float]
     pause: Callable[[float], object]
+    _backoff: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))
+    _renewals: int = 0
+    _slow: int = 0
 
     def run(self, link: str) -> None:
         """Fetch what is missing. Raises UpdateFailedError, OSError."""
-        backoff = Backoff(base_s=1.0, cap_s=60.0)
-        renewals, is_stale = 0, False
+        is_stale = False
         while self._there() < self.size or not self.path.exists():
             before = self._there()
             try:
@@ -54,15 +66,10 @@ class Download:
                 self._check_end()
             except PortalError as error:
                 is_stale = error.status in LINK_OVER
-                if self._there() > before:
-                    backoff.reset()
-                    renewals = 0
-                renewals += is_stale
-                if renewals > LINK_TRIES:
-                    raise _failed("link", error) from None
+                self._count(error, is_stale=is_stale, gained=self._there() - before)
                 # A first link may just be too old.
-                if not is_stale or renewals > 1:
-                    self._wait(backoff, error)
+                if not is_stale or self._renewals > 1:
+                    self._wait(error)
         if self._there() > self.size:
             self.forget()
             raise UpdateFailedError(
@@ -112,6 +119,11 @@ class Download:
             offset = 0
         if not offset:
             self._keep_tag(answer.headers.get("ETag", ""))
+        self._append(pieces, offset)
+
+    def _append(self, pieces: Iterator[bytes], offset: int) -> None:
+        """Write what comes. Raises TooSlowError."""
+        looked_at, there = time.monotonic(), offset
         with self.path.open("ab") as sink:
             for block in pieces:
                 sink.write(block)
@@ -119,6 +131,12 @@ class Download:
                 if offset > self.size:
                     return
                 self.told(offset)
+                took_s = time.monotonic() - looked_at
+                if took_s < SLOW_S:
+                    continue
+                if offset - there < SLOW_BYTES:
+                    raise TooSlowError(f"{offset - there} bytes came in {took_s:.0f} s.")
+                looked_at, there = time.monotonic(), offset
 
     def _check_end(self) -> None:
         if self._there() < self.size:
@@ -137,8 +155,23 @@ class Download:
         else:
             self._tag_path.unlink(missing_ok=True)
 
-    def _wait(self, backoff: Backoff, error: PortalError) -> None:
-        delay_s = backoff.delay_s(error)
+    def _count(self, error: PortalError, *, is_stale: bool, gained: int) -> None:
+        """Raises UpdateFailedError when the same trouble came too often in a row."""
+        if gained > 0:
+            self._renewals = 0
+        if gained >= SLOW_BYTES:
+            # Less is no reason to come back at once: a server may live on that.
+            self._slow = 0
+            self._backoff.reset()
+        self._renewals += is_stale
+        self._slow += isinstance(error, TooSlowError)
+        if self._renewals > LINK_TRIES:
+            raise _failed("link", error)
+        if self._slow >= SLOW_TRIES:
+            raise _failed("slow_retrieval", error)
+
+    def _wait(self, error: PortalError) -> None:
+        delay_s = self._backoff.delay_s(error)
         if delay_s >= self.left_s():
             raise _failed("download", error)
         self.pause(delay_s)

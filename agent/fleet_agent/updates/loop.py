@@ -15,12 +15,13 @@ from fleet_agent.portal import PortalClient
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.deployment import Deployment, Wish
 from fleet_agent.updates.diagnostics import send_diagnostics
-from fleet_agent.updates.errors import NOT_ALLOWED, REFUSED
+from fleet_agent.updates.errors import NOT_ALLOWED, REFUSED, VERIFICATION
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.keeping import Keeping
 from fleet_agent.updates.offer import REDEPLOY, Offer, OfferUnusableError, offer_from_answer
 from fleet_agent.updates.reports import PATH, UpdateReporter
 from fleet_agent.updates.state import PREPARING, UpdateState
+from fleet_agent.updates.trust_errors import MALFORMED
 from fleet_agent.updates.trust_port import Trust
 from fleet_agent.updates.updater import Updater
 
@@ -102,9 +103,6 @@ class UpdateLoop(Loop):
             wait_s = self._backoff.delay_s(error)
             log.warning("No update: %s%s Next try in %.0f s.", error, advice(error), wait_s)
             return wait_s
-        except OfferUnusableError as error:
-            log.warning("%s", error)
-            has_worked = False
         self._backoff.reset()
         if not has_worked:
             self._answer_wishes()
@@ -135,7 +133,11 @@ class UpdateLoop(Loop):
 
     def _ask_and_update(self) -> bool:
         """Ask once; True when there was an update to carry out."""
-        offer = self._ask()
+        try:
+            offer = self._ask()
+        except OfferUnusableError as error:
+            self._refuse(error.update_id, VERIFICATION, MALFORMED, str(error))
+            return False
         cut = self._cut()
         if cut is not None and (offer is None or offer.update_id != cut.update_id):
             self._updater().withdraw(cut, "The portal offers the update no longer.")
@@ -143,7 +145,7 @@ class UpdateLoop(Loop):
             return False
         code, refusal = self._refusal(offer)
         if refusal:
-            self._refuse(offer, code, refusal)
+            self._refuse(offer.update_id, REFUSED, code, refusal)
             return False
         with self._deployment.lock:
             self._updater().run(offer)
@@ -188,17 +190,20 @@ class UpdateLoop(Loop):
     def _objection(self) -> str:
         return IN_SAFE_MODE if self._deployment.safe_mode.is_on else ""
 
-    def _refuse(self, offer: Offer, code: str, why: str) -> None:
-        log.warning("The update to %s is refused: %s", offer.version, why)
+    def _refuse(self, update_id: Optional[int], failure_class: str, code: str, why: str) -> None:
+        """Tell the portal that an update is not even begun, where it can be named."""
+        log.warning("Update %s is refused: %s", update_id, why)
         for wish in self._wishes:
             wish.refusal = why
+        if update_id is None:
+            return
         self.portal.call(
             "POST",
             PATH,
             body={
-                "update_id": offer.update_id,
+                "update_id": update_id,
                 "status": "failed",
-                "failure_class": REFUSED,
+                "failure_class": failure_class,
                 "error_code": code,
                 "error": why,
             },

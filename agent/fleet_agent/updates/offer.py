@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from fleet_agent.errors import AgentError
 from fleet_agent.updates.facts import release_id_of
@@ -21,7 +21,11 @@ MAX_TEXT_CHARS = 64
 
 
 class OfferUnusableError(AgentError):
-    """The portal's offer lacks something; nothing was begun."""
+    """The portal's offer lacks something; nothing was begun. `update_id` if that can be read."""
+
+    def __init__(self, message: str, *, update_id: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.update_id = update_id
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,11 @@ def offer_from_answer(answer: Mapping[str, Any]) -> Offer:
             chaos=dict(chaos) if isinstance(chaos, Mapping) else {},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OfferUnusableError(f"The portal's offer cannot be used: {error!r:.200}.") from None
+        told = answer.get("update_id")
+        raise OfferUnusableError(
+            f"The portal's offer cannot be used: {error!r:.200}.",
+            update_id=told if isinstance(told, int) else None,
+        ) from None
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:

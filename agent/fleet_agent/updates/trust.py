@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from fleet_agent.durable import directory_lock, sync_directory, write_atomically
 from fleet_agent.portal import PortalClient
@@ -27,6 +29,9 @@ from fleet_agent.updates.manifest import (
     read_manifest,
 )
 from fleet_agent.updates.trust_errors import NOT_FOUND, STORAGE, UNAVAILABLE, TrustError
+
+if TYPE_CHECKING:
+    from fleet_agent.updates.tuf_client import Repository
 
 # For everything one question needs, seconds.
 BUDGET_S = 60.0
@@ -68,6 +73,22 @@ class TrustStore:
         """
         return self._pinned_anew() or self.is_pinned
 
+    def start_from(self, root: bytes) -> None:
+        """Pin a root that its own keys have signed. Raises TrustError."""
+        version = _client().checked_root(root)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with directory_lock(self._folder):
+                if self.is_pinned and self._pin.read_bytes() == root:
+                    return
+                # Another root judges anew what the old one let in.
+                shutil.rmtree(self._folder / "metadata", ignore_errors=True)
+                write_atomically(self._pin, root)
+                sync_directory(self._state_dir)
+        except OSError as error:
+            raise _not_kept(error) from error
+        log.info("Pinned version %d of the organisation's root of trust", version)
+
     def manifest(
         self,
         target_path: str,
@@ -84,7 +105,8 @@ class TrustStore:
             raise TrustError(
                 "The organisation has signed nothing yet; publish a release first.", code=NOT_FOUND
             )
-        content = self._fetched(target_path)
+        with self.opened() as repository:
+            content = repository.target(target_path)
         manifest = read_manifest(content, target_path)
         ring = KeyRing(self._state_dir)
         check_manifest(
@@ -97,52 +119,43 @@ class TrustStore:
         ring.pin_organization(manifest.organization)
         return manifest
 
-    def _fetched(self, target_path: str) -> bytes:
+    @contextmanager
+    def opened(self) -> Iterator[Repository]:
+        """Give the repository as it is now, for one question. Raises TrustError."""
         client = _client()
         try:
             with directory_lock(self._folder):
                 root = self._pin.read_bytes()
-                content, newest = client.fetch_target(
-                    self._portal,
-                    folder=self._folder,
-                    root=root,
-                    target_path=target_path,
-                    seconds=self._budget_s,
+                repository = client.Repository(
+                    self._portal, folder=self._folder, root=root, seconds=self._budget_s
                 )
-                self._keep(root, newest)
+                try:
+                    repository.refresh()
+                    yield repository
+                finally:
+                    # What is refused may have come after a new root that was right.
+                    self._keep(root)
         except OSError as error:
             raise _not_kept(error) from error
-        return bytes(content)
 
-    def _keep(self, root: bytes, newest: bytes) -> None:
+    def _keep(self, root: bytes) -> None:
         """Make what was checked outlive a power cut: it is what later answers are held against."""
         metadata = self._folder / "metadata"
-        for path in [*metadata.glob("*.json"), *(metadata / "root_history").glob("*.json")]:
+        roots = metadata / "root_history"
+        for path in [*metadata.glob("*.json"), *roots.glob("*.json")]:
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
-        sync_directory(metadata / "root_history")
+        sync_directory(roots)
         sync_directory(metadata)
+        newest = (metadata / "root.json").read_bytes()
         if newest != root:
             write_atomically(self._pin, newest)
 
     def _pinned_anew(self) -> bool:
-        client = _client()
-        root = client.fetch_root(self._portal, seconds=self._budget_s)
+        root = _client().fetch_root(self._portal, seconds=self._budget_s)
         if root is None:
             return False
-        version = client.checked_root(root)
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with directory_lock(self._folder):
-                if self.is_pinned and self._pin.read_bytes() == root:
-                    return True
-                # Another root judges anew what the old one let in.
-                shutil.rmtree(self._folder / "metadata", ignore_errors=True)
-                write_atomically(self._pin, root)
-                sync_directory(self._state_dir)
-        except OSError as error:
-            raise _not_kept(error) from error
-        log.info("Pinned version %d of the organisation's root of trust", version)
+        self.start_from(root)
         return True
 
 

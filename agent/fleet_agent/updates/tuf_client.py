@@ -38,6 +38,7 @@ logging.getLogger("tuf").setLevel(logging.WARNING)
 
 METADATA = "/trust/metadata/"
 TARGETS = "/trust/targets/"
+METADATA_FOLDER = "metadata"
 ROOT_BYTES = 512_000
 MANIFEST_BYTES = 8 * 1024 * 1024
 # Everything a hostile repository can make python-tuf raise.
@@ -69,7 +70,7 @@ class PortalFetcher(FetcherInterface):
         if left <= 0:
             raise exceptions.SlowRetrievalError(f"No time was left for {url}")
         try:
-            for piece in self._portal.pieces(quote(url, safe="/"), seconds=left):
+            for piece in self._portal.pieces(_quoted(url), seconds=left):
                 yield piece
                 if time.monotonic() > self._deadline:
                     raise exceptions.SlowRetrievalError(f"{url} came too slowly")
@@ -77,6 +78,11 @@ class PortalFetcher(FetcherInterface):
             if error.status is None:
                 raise exceptions.DownloadError(str(error)) from error
             raise exceptions.DownloadHTTPError(str(error), error.status) from error
+
+
+def _quoted(url: str) -> str:
+    """Return what goes over the line: python-tuf quotes names of roles, not those of targets."""
+    return quote(url, safe="/") if url.startswith(TARGETS) else url
 
 
 def checked_root(content: bytes) -> int:
@@ -105,47 +111,62 @@ def fetch_root(portal: PortalClient, *, seconds: float) -> Optional[bytes]:
         raise refusal(error, fetcher.asked) from error
 
 
-def fetch_target(
-    portal: PortalClient, *, folder: Path, root: bytes, target_path: str, seconds: float
-) -> tuple[bytes, bytes]:
-    """Bring the metadata in `folder` up to date; return a target's bytes and the root in force.
+class Repository:
+    """The organisation's repository as one question sees it: all files of one moment.
 
-    Raises TrustError.
+    Made from the root this device has pinned; `folder` holds python-tuf's cache, whose root.json
+    is one that was checked from here on.
     """
-    fetcher = PortalFetcher(portal, seconds=seconds)
-    metadata, targets = folder / "metadata", folder / "targets"
-    try:
-        updater = Updater(
-            metadata_dir=str(metadata),
-            metadata_base_url=METADATA,
-            target_dir=str(targets),
-            target_base_url=TARGETS,
-            fetcher=fetcher,
-            config=UpdaterConfig(root_max_length=ROOT_BYTES, max_delegations=4),
-            bootstrap=root,
-        )
-        updater.refresh()
-        newest = (metadata / "root.json").read_bytes()
-        info = updater.get_targetinfo(target_path)
-        if info is None:
-            raise TrustError(
-                f"Nobody the organisation trusts vouches for {target_path}. It may wait for"
-                " signatures, or was withdrawn.",
-                code=NOT_FOUND,
-            )
-        if info.length > MANIFEST_BYTES:
-            raise TrustError(f"{target_path} is too long.", code=ENDLESS_DATA)
+
+    def __init__(self, portal: PortalClient, *, folder: Path, root: bytes, seconds: float) -> None:
+        self._fetcher = PortalFetcher(portal, seconds=seconds)
         # One name for all: only what runs is kept, and by whoever runs it.
-        path = updater.download_target(info, str(targets / "manifest.json"))
-        return Path(path).read_bytes(), newest
-    except REFUSALS as error:
-        raise refusal(error, fetcher.asked) from error
+        self._kept = folder / "targets" / "manifest.json"
+        try:
+            self._updater = Updater(
+                metadata_dir=str(folder / METADATA_FOLDER),
+                metadata_base_url=METADATA,
+                target_base_url=TARGETS,
+                fetcher=self._fetcher,
+                config=UpdaterConfig(root_max_length=ROOT_BYTES, max_delegations=4),
+                bootstrap=root,
+            )
+        except REFUSALS as error:
+            raise refusal(error, "root.json") from error
+
+    def refresh(self) -> None:
+        """Bring the metadata up to date. Raises TrustError."""
+        try:
+            self._updater.refresh()
+        except REFUSALS as error:
+            raise refusal(error, self._fetcher.asked) from error
+
+    def target(self, path: str) -> bytes:
+        """Return the bytes of a target that somebody trusted vouches for. Raises TrustError."""
+        try:
+            info = self._updater.get_targetinfo(path)
+            if info is None:
+                raise TrustError(
+                    f"Nobody the organisation trusts vouches for {path}. It may wait for"
+                    " signatures, or was withdrawn.",
+                    code=NOT_FOUND,
+                )
+            if info.length > MANIFEST_BYTES:
+                raise TrustError(f"{path} is too long.", code=ENDLESS_DATA)
+            if self._updater.find_cached_target(info, str(self._kept)) is None:
+                self._updater.download_target(info, str(self._kept))
+            return self._kept.read_bytes()
+        except REFUSALS as error:
+            raise refusal(error, self._fetcher.asked) from error
 
 
 def refusal(error: Exception, asked: str) -> TrustError:
     """Return the refusal an error of python-tuf stands for; `asked` is the file it was about."""
     code = _code(error, asked)
     name = asked.rpartition("/")[2] or "the metadata"
+    if isinstance(error, exceptions.ExpiredMetadataError):
+        # It is found out when the next file has been fetched.
+        name = str(error).partition(" ")[0]
     return TrustError(f"{_SENTENCES[code].format(name=name)} ({str(error)[:200]})", code=code)
 
 

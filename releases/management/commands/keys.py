@@ -14,7 +14,7 @@ from releases.services.trust_drafts import signatures_add
 from releases.services.trust_export import trust_export
 from releases.services.trust_status import TrustStatus, draft_of, trust_status
 from releases.trust import ceremony
-from releases.trust.roles import OFFLINE, Keys, parsed
+from releases.trust.roles import OFFLINE, Keys, parsed, role_of
 
 
 class Command(BaseCommand):
@@ -217,26 +217,17 @@ def _payload(options: dict[str, Any]) -> Iterable[str]:
 
 def _import(options: dict[str, Any]) -> Iterable[str]:
     content = options["file"].read_bytes()
-    organization = _organization(options)
     told = signatures_add(
-        organization=organization,
-        role=_role_of(content, organization),
+        organization=_organization(options),
+        role=role_of(parsed(content)),
         signatures=ceremony.signatures_of(content),
         actor=None,
         now=clock.now(),
     )
-    lines = [f"{told.role}: {told.signatures} signatures, {told.missing} missing."]
+    lines = [f"{told.role}: {told.signatures} signed, {told.missing} missing."]
     if told.published:
         lines.append(f"In force now: {', '.join(told.published)}.")
     return lines
-
-
-def _role_of(content: bytes, organization: Organization) -> str:
-    """Return the role of a signed file: metadata of general calls itself targets."""
-    signed = parsed(content).signed
-    if signed.type == "targets" and signed.delegations is None:
-        return "general"
-    return str(signed.type)
 
 
 def _status(options: dict[str, Any]) -> Iterable[str]:
@@ -246,8 +237,10 @@ def _status(options: dict[str, Any]) -> Iterable[str]:
 
 def _role_lines(status: TrustStatus) -> Iterable[str]:
     for one in status.roles:
+        # A role of the portal has another key when SIGNING_KEY was changed.
+        other = "offline" if one.role in OFFLINE else "not the portal's any more"
         holders = ", ".join(
-            f"{key.id[:12]} ({'the portal' if key.is_portals else key.holder or 'offline'})"
+            f"{key.id[:12]} ({'the portal' if key.is_portals else key.holder or other})"
             for key in one.keys
         )
         yield (
@@ -260,7 +253,7 @@ def _draft_lines(status: TrustStatus) -> Iterable[str]:
     for one in status.drafts:
         holders = ", ".join(f"{key.id[:12]} ({key.holder or 'offline'})" for key in one.unsigned)
         yield (
-            f"{one.role:<10} version {one.version} waits: {one.signatures} signatures,"
+            f"{one.role:<10} version {one.version} waits: {one.signatures} signed,"
             f" {one.missing} missing of {holders}"
         )
 
