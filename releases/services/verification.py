@@ -26,19 +26,22 @@ _PROOF = f"""(s.last_seen > u.claimed_at AND s.health = 'healthy' AND {_SHOWS}
 _GRACE = """coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) * interval '1 second'"""
 
 # Since when it is well: the heartbeat that first showed it, or the last time it became healthy.
+# Those that are not well any more go first: they must not be taken for proved.
 _HEALTHY_SINCE = f"""
 UPDATE releases_deviceupdate u
    SET healthy_since = p.since
-  FROM (SELECT u.id,
-               CASE WHEN {_PROOF} THEN
-                    CASE WHEN u.healthy_since IS NULL THEN s.last_seen
-                         ELSE greatest(u.healthy_since, s.health_since) END
-               END AS since
+  FROM (SELECT u.id, p.since
           FROM releases_deviceupdate u
           JOIN devices_devicestate s ON s.device_id = u.device_id
           JOIN devices_device d ON d.id = u.device_id
-         WHERE u.status = 'claimed') p
- WHERE u.id = p.id AND u.status = 'claimed' AND u.healthy_since IS DISTINCT FROM p.since
+         CROSS JOIN LATERAL (
+               SELECT CASE WHEN {_PROOF} THEN
+                           CASE WHEN u.healthy_since IS NULL THEN s.last_seen
+                                ELSE greatest(u.healthy_since, s.health_since) END
+                      END AS since) p
+         WHERE u.status = 'claimed' AND u.healthy_since IS DISTINCT FROM p.since
+         ORDER BY p.since IS NOT NULL LIMIT %(rows)s) p
+ WHERE u.id = p.id AND u.status = 'claimed'
 """  # noqa: S608 - only constants of this module are put in
 
 _JOINED = """
@@ -51,7 +54,8 @@ _VERIFY = f"""
 WITH proved AS (
     SELECT u.id {_JOINED}
      WHERE u.status = 'claimed' AND {_PROOF}
-       AND s.last_seen >= u.healthy_since + u.verify_minutes * interval '1 minute'
+       AND s.last_seen >= greatest(u.healthy_since, s.health_since)
+                          + u.verify_minutes * interval '1 minute'
      ORDER BY u.id LIMIT %(rows)s FOR UPDATE OF u SKIP LOCKED
 )
 UPDATE releases_deviceupdate u
@@ -129,7 +133,7 @@ def updates_verify(*, now: datetime) -> dict[str, int]:
     """End claimed updates that are proved, and those that were false; return how many of each."""
     if not only_one_runs("releases.updates_verify"):
         return {}
-    execute(_HEALTHY_SINCE)
+    execute(_HEALTHY_SINCE, {"rows": limits.UPDATE_SWEEP_ROWS})
     verified = _run(_VERIFY, now=now)
     false = _run(_LIES, now=now)
     updates_ended([*verified, *false], now=now)
