@@ -35,6 +35,12 @@ def minutes(count: float) -> str:
 
 
 @register.filter
+def total(timings: dict[str, float]) -> float:
+    """Seconds of all steps together."""
+    return sum(timings.values())
+
+
+@register.filter
 def pretty(value: Any) -> str:
     """A JSON value on several lines."""
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)

@@ -40,8 +40,10 @@ def of_device(request: HttpRequest, pk: UUID) -> HttpResponse:
     return page(request, "console/device/updates.html", context)
 
 
-def _trail(update: DeviceUpdate) -> list[UpdateEvent]:
-    return list(update.events.order_by("pk"))
+def _trail(update: DeviceUpdate) -> list[tuple[UpdateEvent, float | None]]:
+    """Return the steps of an update, each with the seconds it took by the device's word."""
+    events = update.events.order_by("pk")
+    return [(event, update.timings.get(event.step)) for event in events]
 
 
 def _eligibility(request: HttpRequest, principal: Principal, device: Device) -> dict[str, Any]:
