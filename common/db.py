@@ -50,6 +50,14 @@ def only_one_runs(name: str) -> bool:
     return bool(fetch_one("SELECT pg_try_advisory_xact_lock(hashtext(%s))", [name])[0])
 
 
+def transaction_lock(name: str) -> None:
+    """Take the transaction's advisory lock `name`, and wait for whoever holds it.
+
+    For what must go one by one and has no row of its own to lock.
+    """
+    execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+
+
 def connection_release() -> None:
     """Give the connection back before a long answer: a slow reader must not hold it.
 

@@ -173,6 +173,8 @@ ROLLOUT_BLACKOUTS = 64
 ROLLOUT_RATE_MAX = 100_000
 # Updates a sweep schedules for one rollout at the most.
 ROLLOUT_CHUNK = 2_000
+# Updates a halt takes back in its own transaction; the sweep takes back the rest.
+HALT_CHUNK = 10_000
 SOAK_MAX_MINUTES = 30 * 24 * 60
 CALENDAR_WINDOWS = 32
 
@@ -182,10 +184,14 @@ VERIFY_MAX_MINUTES = 24 * 60
 # Of updates no rollout plans: from the offer to the claim, and from the claim to the proof.
 UPDATE_TIMEOUT_MINUTES = 120
 VERIFY_TIMEOUT_MINUTES = 60
+# Devices one sweep marks offline.
+OFFLINE_SWEEP_ROWS = 20_000
 # Updates one round of a sweep ends at the most.
 UPDATE_SWEEP_ROWS = 5_000
-# Updates one round looks for a like device for.
-PAIRS_PER_ROUND = 500
+# Updates one round looks for a like device for, and devices it looks at of each segment of a
+# rollout, of those kept out of it, and of those outside.
+PAIRS_PER_ROUND = 2_000
+PAIRS_LOOKED_AT = 10_000
 UPDATE_TIMINGS = 32
 # Of the trail of one update.
 UPDATE_STEPS_SHOWN = 200

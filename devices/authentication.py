@@ -1,9 +1,9 @@
 """How a device proves itself on the paths Django serves."""
 
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
+from django.db.models.functions import Now
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -28,13 +28,13 @@ def device_principal(device: Device) -> Principal:
     )
 
 
-def device_of_token(secret: str, *, now: datetime) -> DeviceToken | None:
+def device_of_token(secret: str) -> DeviceToken | None:
     """Return the live token with this secret, its device and organisation beside it."""
     if not secret:
         return None
     return (
         DeviceToken.objects.filter(sha256=secret_digest(secret), revoked_at=None)
-        .filter(Q(expires_at=None) | Q(expires_at__gt=now), organization__is_active=True)
+        .filter(Q(expires_at=None) | Q(expires_at__gt=Now()), organization__is_active=True)
         .exclude(device__lifecycle=Device.Lifecycle.RETIRED)
         .select_related("device__organization")
         .first()
@@ -49,14 +49,13 @@ class DeviceTokenAuthentication(BaseAuthentication):
         secret = request.headers.get("X-Device-Token")
         if not secret:
             return None
-        now = clock.now()
-        token = device_of_token(secret, now=now)
+        token = device_of_token(secret)
         if token is None:
             raise AuthenticationFailed(
                 "The device token is unknown or no longer valid. Enrol the device again."
             )
         if token.confirmed_at is None:
-            token_confirm(token=token, now=now)
+            token_confirm(token=token, now=clock.now())
         return device_principal(token.device), token
 
     def authenticate_header(self, _request: Request) -> str:

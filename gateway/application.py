@@ -14,7 +14,7 @@ from common import limits
 from gateway import refusals
 from gateway.background import for_ever, listen, pulse
 from gateway.claims import Claims
-from gateway.database import make_pool
+from gateway.database import abandoned_end, make_pool
 from gateway.gatherer import Gatherer
 from gateway.heartbeats import Heartbeats
 from gateway.people.watching import WATCHING, Watching
@@ -81,6 +81,7 @@ class Running:
         for queue in (self.gatherer, self.claims, self.streams):
             queue.close()
         self.watching.close()
+        await abandoned_end(within_s=2)
         await self.pool.close(timeout=2)
 
 

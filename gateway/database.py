@@ -32,6 +32,9 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Pool = AsyncConnectionPool[Connection]
 Answer = TypeVar("Answer")
 
+# Attempts nobody waits for any more: cancelled, and perhaps not ended yet.
+_abandoned: set[asyncio.Task[Any]] = set()
+
 
 class DatabaseAway(Exception):
     """The database did not answer in time."""
@@ -124,10 +127,30 @@ async def run(pool: Pool, work: Callable[[Connection], Awaitable[Answer]]) -> An
         if not task.done():
             # Cancelling talks to the server first, which may be what hangs: nobody waits for that.
             task.cancel()
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            _abandoned.add(task)
+            task.add_done_callback(_forget)
     if not task.done():
         raise DatabaseAway
     return task.result()
+
+
+def _forget(ended: asyncio.Task[Any]) -> None:
+    _abandoned.discard(ended)
+    if not ended.cancelled():
+        # Whatever it was, it is nobody's any more.
+        ended.exception()
+
+
+async def abandoned_end(within_s: float) -> None:
+    """Wait, so many seconds at most, until attempts of this loop that were cancelled have ended.
+
+    To be called before a pool is closed: whoever is cancelled at the moment it is given a
+    connection hands it back by a worker of the pool, and after the close there is none.
+    """
+    here = asyncio.get_running_loop()
+    left = {task for task in _abandoned if task.get_loop() is here}
+    if left:
+        await asyncio.wait(left, timeout=within_s)
 
 
 async def _attempts(

@@ -17,6 +17,7 @@ import psycopg
 import requests
 from psycopg import sql
 
+from fleetsite.embedded.process import die_with_parent
 from tests import migrated
 from tests.sources import PROJECT
 
@@ -113,10 +114,19 @@ class RunningPortal:
         self.run(name, [sys.executable, *arguments], self.environment, PROJECT)
 
     def run(self, name: str, command: list[str], environment: dict[str, str], cwd: Path) -> None:
-        """Start a program that ends with the portal; its output goes to the log of this name."""
+        """Start a program that ends with the portal; its output goes to the log of this name.
+
+        It ends with the tests as well, should they be killed.
+        """
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=cwd,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),  # nothing but one system call
             )
 
     def log(self, name: str) -> str:

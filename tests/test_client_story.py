@@ -19,6 +19,8 @@ import pytest
 import requests
 
 from fleet_client import AsyncFleetClient, FleetClient, Invalid, NotFound, PusherAPIClient
+from fleet_client.models import RolloutEvent, UpdateMove
+from releases.tests.bundles import bundle
 from tests.running_portal import EMAIL, PASSWORD, RunningPortal, eventually
 from tests.sources import PROJECT
 
@@ -81,6 +83,17 @@ class Device:
             timeout=10,
         )
         assert answer.ok, answer.text
+
+    def offered(self) -> Any:
+        """Return the update the portal has for it; None while there is none."""
+        path = f"{self._api}/devices/{self.device_id}/update"
+        answer = self._session.get(path, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    def tells(self, update: Any, status: str, **members: Any) -> None:
+        body = {"update_id": update["update_id"], "status": status, **members}
+        self.call("POST", "/telemetry/update-results", body)
 
     def obey(self, **members: Any) -> None:
         command = self.claim()
@@ -234,6 +247,46 @@ def test_a_bundle_is_asked_for_read_and_saved(fleet: FleetClient, device: Device
     assert fleet.bundles.findings(bundle.id)[0].path == path
     saved = fleet.bundles.download(bundle.id, tmp_path / "bundle.zip")
     assert path in zipfile.ZipFile(saved).namelist()
+
+
+def test_a_rollout_is_planned_watched_and_stops_itself(
+    fleet: FleetClient, device: Device, tmp_path: Path
+):
+    (tmp_path / "bundle.tar.gz").write_bytes(bundle())
+    fleet.releases.create("7.0.0", "a" * 40)
+    fleet.releases.upload("7.0.0", tmp_path / "bundle.tar.gz")
+    assert fleet.releases.validate("7.0.0").state == "validated"
+    fleet.releases.publish("7.0.0")
+    fleet.devices.update(device.device_id, segment="canary")
+    plan: dict[str, Any] = {
+        "selection": {"devices": [device.device_id]},
+        "stages": [{"segment": "canary"}],
+        "failure_rules": [{"failure": "all", "threshold_percent": 1, "min_completed": 1}],
+    }
+    assert fleet.rollouts.preview("7.0.0", plan["selection"]).by_segment == {"canary": 1}
+    assert fleet.rollouts.simulate("7.0.0", **plan).stages[0].devices == 1
+    rollout = fleet.rollouts.create("7.0.0", **plan)
+    closed = fleet.releases.eligibility("7.0.0", device.device_id).closed
+    assert "rollout" in [gate.gate for gate in closed]
+
+    news = fleet.rollouts.watch(rollout.id, timeout=60)
+    assert next(news).raw["status"] == "draft"
+    assert fleet.rollouts.start(rollout.id).status == "running"
+    update = eventually(device.offered, within=20, what="An offer")
+    device.tells(update, "downloading")
+    device.tells(update, "failed", failure_class="space", error="3 MB left")
+
+    told = list(news)
+    assert told[-1].raw["status"] == "halted"
+    story = [one for one in told if isinstance(one, RolloutEvent)]
+    lines = list(fleet.rollouts.events(rollout.id))[::-1]
+    assert [one.id for one in story] == [one.id for one in lines if one.id >= story[0].id]
+    assert "failed" in [one.status for one in told if isinstance(one, UpdateMove)]
+    halted = fleet.rollouts.wait(rollout.id, timeout=20)
+    assert [(one.failure_class, one.error) for one in halted.failures] == [("space", "3 MB left")]
+    assert halted.reason
+    assert fleet.updates.get(update["update_id"]).trail[-1].to_status == "failed"
+    assert next(fleet.devices.updates(device.device_id)).failure_class == "space"
 
 
 def test_the_log_is_exported_as_it_is_chained(fleet: FleetClient, device: Device, tmp_path: Path):

@@ -1,14 +1,8 @@
 """A device and the portal agree on whom to believe: the agent's own code against the real doors."""
 
-import io
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
-from django.test import Client
-from requests.adapters import BaseAdapter
-from urllib3 import HTTPResponse
 
 from accounts.models import Organization
 from common import clock
@@ -23,30 +17,10 @@ from releases.models import Artifact, Release
 from releases.services.manifests import manifests_publish, manifests_withdraw
 from releases.tests.factories import ArtifactFactory, ReleaseFactory, published
 from releases.tests.trust import held, sign
+from tests.doors import Doors
 
 pytestmark = pytest.mark.django_db
 FILES = [{"path": "hooks/start", "sha256": "ab" * 32, "size": 12, "mode": 0o755}]
-
-
-class Doors(BaseAdapter):
-    """Carries what the agent sends to the portal's own doors, in this process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._client = Client()
-
-    def send(self, request: requests.PreparedRequest, **_options: Any) -> requests.Response:
-        answer = self._client.generic(
-            str(request.method), str(request.path_url), headers=dict(request.headers)
-        )
-        response = requests.Response()
-        response.status_code = answer.status_code
-        response.headers.update(answer.headers)
-        response.raw = HTTPResponse(io.BytesIO(answer.content), preload_content=False)
-        return response
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def published_release(organization: Organization, version: str, counter: int) -> Release:

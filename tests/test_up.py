@@ -19,6 +19,7 @@ import psutil
 import psycopg
 import pytest
 
+from fleetsite.embedded.process import die_with_parent
 from fleetsite.embedded.servers import environment
 from fleetsite.embedded.vault import read_secrets
 from fleetsite.supervisor import preflight
@@ -68,6 +69,7 @@ class Up:
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "up"], cwd=PROJECT, env=self.environ, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )  # fmt: skip
         assert self.process.stdout is not None
         for line in self.process.stdout:

@@ -229,7 +229,8 @@ def _update_line(report: dict[str, Any]) -> str:
 
 def _safe_mode_line(releases: dict[str, Any]) -> str:
     if releases["safe_mode"]:
-        return f"on: {releases['safe_mode_reason']}"
+        leaving = f", {releases['update_version']} waits for its proof to leave it"
+        return f"on{leaving * releases['leaving_safe_mode']}: {releases['safe_mode_reason']}"
     failed = releases["failed_starts"]
     return f"off, the application failed to start {failed} times" if failed else "off"
 

@@ -63,6 +63,7 @@ class HeartbeatSource:
                 "release_id": release.get("release_id"),
                 "update_phase": release.get("update_phase"),
                 "safe_mode": bool(release.get("safe_mode")),
+                "leaving_safe_mode": bool(release.get("leaving_safe_mode")),
             },
             "errors": errors,
         }

@@ -244,7 +244,7 @@ KEYS: dict[str, Key] = {
             _boolean,
             "true or false",
             default=False,
-            meaning="whether the portal may make an update fail on purpose, to test a rollout",
+            meaning="whether the portal may make an update fail, hang or lie, to test a rollout",
         ),
         Key(
             "DRIFT_INTERVAL",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,12 @@ from fleet_agent.redaction import plain_text
 MAX_OUTPUT_BYTES = 64 * 1024
 # Between two looks at whether a running program shall end.
 CHECK_S = 0.2
+# The same while its output is read: a program that has ended is noticed so soon.
+READ_S = 0.02
+READ_BYTES = 64 * 1024
+# For what a program that has ended wrote last, where something it left running may write on.
+LAST_WORDS_S = 0.05
+_drains: list[subprocess.Popen[bytes]] = []
 SECRET_VARIABLES = ("FLEET_ENROLLMENT_TOKEN",)
 
 
@@ -58,35 +66,107 @@ def run(
 ) -> Finished:
     """Run a program and wait; output and errors come back in the order they were written.
 
-    `sink` takes the output instead of a file of the moment. `check` is called while the program
-    runs; what it raises ends the program and is raised. `variables` are added to its environment.
-    Raises OSError when the program cannot be started.
+    `sink` takes the output instead of a pipe. `check` is called while the program runs; what it
+    raises ends the program and is raised. `variables` are added to its environment. What the
+    program leaves running may go on printing; nobody reads it. Raises OSError when the program
+    cannot be started.
     """
     started = time.monotonic()
-    # No pipe: a daemon that the program leaves behind would keep it open and the agent waiting.
     with contextlib.ExitStack() as stack:
-        if sink is None:
-            sink = stack.enter_context(os.fdopen(os.memfd_create("output"), "w+b"))
+        reader = stack.enter_context(_Reader(4 * max_output_bytes)) if sink is None else None
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
-            stdout=sink,
+            stdout=sink if reader is None else reader.write_end,
             stderr=subprocess.STDOUT,
             env={**_environment(), **(variables or {})},
             cwd=cwd,
             start_new_session=True,
         )
         try:
-            exit_status = _wait(process, started + timeout_s, check)
+            exit_status = _wait(process, started + timeout_s, check, reader)
         except BaseException:
             _kill(process)
             raise
         if exit_status is None:
             _kill(process)
-        size = sink.seek(0, os.SEEK_END)
-        sink.seek(max(0, size - 4 * max_output_bytes))
-        output = plain_text(sink.read().decode("utf-8", "replace"), max_bytes=max_output_bytes)
+        kept = reader.rest() if reader else _end_of(sink, 4 * max_output_bytes)
+        output = plain_text(kept.decode("utf-8", "replace"), max_bytes=max_output_bytes)
     return Finished(tuple(arguments), exit_status, output, time.monotonic() - started)
+
+
+class _Reader:
+    """The agent's end of the pipe a program prints into; it keeps the last bytes."""
+
+    def __init__(self, keep_bytes: int) -> None:
+        self._keep = keep_bytes
+        self._kept = bytearray()
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._is_over = False
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._read_end)
+        self._close_write_end()
+
+    def take(self, seconds: float) -> None:
+        """Read what comes, for so long at the most."""
+        self._close_write_end()
+        if self._is_over:
+            time.sleep(seconds)
+        elif select.select([self._read_end], [], [], seconds)[0]:
+            data = os.read(self._read_end, READ_BYTES)
+            self._is_over = not data
+            self._kept = (self._kept + data)[-self._keep :]
+
+    def rest(self) -> bytes:
+        """Return what was kept; what goes on printing gets somebody else who reads."""
+        deadline = time.monotonic() + LAST_WORDS_S
+        while not self._is_over and time.monotonic() < deadline:
+            self.take(LAST_WORDS_S)
+        if not self._is_over:
+            _drain(self._read_end)
+        return bytes(self._kept)
+
+    def _close_write_end(self) -> None:
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+
+def _drain(handle: int) -> None:
+    """Have a pipe read until its last writer is gone, also when the agent is gone by then.
+
+    Kept in a file or in memory it would grow until there is no room; with nobody at the other end
+    the writer would die of it.
+    """
+    # Ended ones are reaped here.
+    _drains[:] = [drain for drain in _drains if drain.poll() is None]
+    os.set_blocking(handle, True)
+    program = shutil.which("cat")
+    endless = "import os\nwhile os.read(0, 65536): pass"
+    with contextlib.suppress(OSError):
+        drain = subprocess.Popen(
+            [program] if program else [sys.executable, "-c", endless],
+            stdin=handle,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            start_new_session=True,
+        )
+        _drains.append(drain)
+
+
+def _end_of(sink: Optional[BinaryIO], size: int) -> bytes:
+    if sink is None:
+        return b""
+    there = sink.seek(0, os.SEEK_END)
+    sink.seek(max(0, there - size))
+    return sink.read()
 
 
 def _environment() -> dict[str, str]:
@@ -98,17 +178,29 @@ def _environment() -> dict[str, str]:
 
 
 def _wait(
-    process: subprocess.Popen[bytes], deadline: float, check: Optional[Callable[[], None]]
+    process: subprocess.Popen[bytes],
+    deadline: float,
+    check: Optional[Callable[[], None]],
+    reader: Optional[_Reader],
 ) -> Optional[int]:
     while True:
-        left_s = deadline - time.monotonic()
-        try:
-            return process.wait(max(0.0, left_s if check is None else min(left_s, CHECK_S)))
-        except subprocess.TimeoutExpired:
-            if time.monotonic() >= deadline:
-                return None
+        left_s = max(0.0, deadline - time.monotonic())
+        if reader is not None:
+            reader.take(min(left_s, READ_S))
+            exit_status = process.poll()
+        else:
+            exit_status = _waited(process, left_s if check is None else min(left_s, CHECK_S))
+        if exit_status is not None or time.monotonic() >= deadline:
+            return exit_status
         if check is not None:
             check()
+
+
+def _waited(process: subprocess.Popen[bytes], seconds: float) -> Optional[int]:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -81,7 +81,25 @@ def test_safe_mode_stops_the_application_and_starts_what_replaces_it(device, por
     assert portal.updates.diagnostics[-1]["safe_mode"] is False
 
 
-def test_in_safe_mode_only_a_redeploy_is_taken_and_ends_it(device, portal, send):
+def mode(device):
+    """Return what a heartbeat of this moment would say: in safe mode, and about to leave it."""
+    shown = device.deployment.shown()
+    return shown["safe_mode"], shown["leaving_safe_mode"]
+
+
+def redeployed(device, portal, send, **release):
+    """Put the device into safe mode and deploy a release again; return the update's id."""
+    send("safe_mode", {"enter": True, "reason": "smoke"}, "enter")
+    device.turn()
+    again = device.release("2.0.0", counter=2, **release)
+    deployed = portal.updates.offer_release(again, kind="redeploy")
+    device.turn()
+    return deployed
+
+
+def test_in_safe_mode_only_a_redeploy_is_taken_and_ends_it_with_the_portals_word(
+    device, portal, send
+):
     send("safe_mode", {"enter": True, "reason": "smoke"})
     new = device.release("2.0.0", counter=2)
 
@@ -92,8 +110,72 @@ def test_in_safe_mode_only_a_redeploy_is_taken_and_ends_it(device, portal, send)
     deployed = portal.updates.offer_release(new, kind="redeploy")
     device.turn()
     assert end_of(portal, deployed)[0] == "claimed"
-    assert running(device) == "2.0.0"
-    assert not device.deployment.safe_mode.is_on
+    assert (running(device), mode(device)) == ("2.0.0", (True, True))
+    # Until it is proved it takes no other.
+    refused = portal.updates.offer_release(device.release("3.0.0", counter=3))
+    device.turn()
+    assert end_of(portal, refused) == ("failed", "refused", "safe_mode")
+
+    (device.run / "log").unlink()
+    assert send("safe_mode", {"enter": False}, "c2")["status"] == "succeeded"
+    assert (running(device), mode(device)) == ("2.0.0", (False, False))
+    # What runs already was left alone.
+    assert not (device.run / "log").exists()
+
+
+def test_a_power_cut_after_the_claim_of_a_redeploy_leaves_its_application_running(
+    device, portal, send
+):
+    redeployed(device, portal, send)
+
+    device.restart()
+    device.turn()
+
+    assert (running(device), mode(device)) == ("2.0.0", (True, True))
+    (device.run / "running").unlink()
+    device.restart()
+    device.turn()
+    assert (running(device), mode(device)) == ("2.0.0", (True, True))
+
+
+def test_a_device_that_is_told_that_its_redeploy_does_not_hold_is_in_safe_mode_again(
+    device, portal, send
+):
+    redeployed(device, portal, send)
+
+    assert send("safe_mode", {"enter": True, "reason": "no proof"}, "c2")["status"] == "succeeded"
+    device.turn()
+
+    assert (running(device), mode(device)) == ("safe 2.0.0", (True, False))
+    told = portal.updates.diagnostics[-1]
+    assert (told["safe_mode"], told["leaving"], told["reason"]) == (True, False, "no proof")
+    device.restart()
+    device.turn()
+    assert (running(device), mode(device)) == ("safe 2.0.0", (True, False))
+
+
+def test_a_redeployed_application_that_does_not_start_again_brings_safe_mode_back(
+    device, portal, send
+):
+    redeployed(device, portal, send)
+    (device.run / "running").unlink()
+    (folder(device) / "hooks" / "start").write_text("#!/bin/sh\nexit 1\n")
+
+    for _ in range(3):
+        device.restart()
+        device.turn()
+
+    assert (running(device), mode(device)) == ("safe 2.0.0", (True, False))
+    told = portal.updates.diagnostics[-1]
+    assert (told["safe_mode"], told["leaving"]) == (True, False)
+    assert "failed to start 3 times" in told["reason"]
+
+
+def test_a_redeploy_that_stays_ill_leaves_the_device_in_safe_mode(device, portal, send):
+    deployed = redeployed(device, portal, send, hooks={"health": "exit 1"})
+
+    assert end_of(portal, deployed)[:2] == ("rolled_back", "health")
+    assert (running(device), mode(device)) == ("safe 1.0.0", (True, False))
 
 
 @pytest.mark.parametrize("kept", ["whole", "spoilt", "gone"])
@@ -122,7 +204,7 @@ def test_a_redeploy_of_what_is_installed_mends_its_files_and_starts_it_again(
     assert (folder(device) / "app" / "version.txt").read_text() == "1.0.0"
     assert (folder(device) / "app" / "notes.txt").exists()
     assert bool(portal.updates.ranges) is (kept != "whole")
-    assert not device.deployment.safe_mode.is_on
+    assert mode(device) == (True, True)
 
 
 def test_an_application_that_never_starts_brings_the_device_into_safe_mode(device, portal):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import tarfile
+import time
 
 import pytest
 from update_double import bundle_of
 
+from fleet_agent.updates import attempt
 from fleet_agent.updates.release_store import ReleaseStore
 
 
@@ -338,8 +340,63 @@ def test_the_portal_can_make_an_update_fail_only_where_the_owner_lets_it(make_de
     )
     device.turn()
 
-    assert end_of(portal, update_id) == ("rolled_back", "install", "chaos")
+    assert end_of(portal, update_id) == ("rolled_back", "health", "chaos")
     assert running(device) == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    "chaos",
+    [
+        {"mode": "fail", "fail_at": "starting"},
+        {"mode": "hang", "at": "starting"},
+        {"mode": "false_success", "at": ""},
+    ],
+)
+def test_a_rehearsal_the_owner_has_not_allowed_changes_nothing(make_device, portal, chaos):
+    device = make_device()
+
+    update_id = portal.updates.offer_release(device.release("2.0.0"), chaos=chaos)
+    device.turn()
+
+    assert (end_of(portal, update_id)[0], running(device)) == ("claimed", "2.0.0")
+
+
+@pytest.mark.parametrize(
+    ("step", "status"), [("downloading", "failed"), ("starting", "rolled_back")]
+)
+def test_an_update_that_hangs_on_purpose_is_silent_past_its_time_and_goes_back(
+    make_device, portal, monkeypatch, step, status
+):
+    monkeypatch.setattr(attempt, "SILENT_S", 0.1)
+    device = make_device(CHAOS="true")
+    device.install(device.release("1.0.0"))
+
+    update_id = portal.updates.offer_release(
+        device.release("2.0.0", counter=2), chaos={"mode": "hang", "at": step}, timeout_s=1
+    )
+    began = time.monotonic()
+    device.turn()
+
+    assert time.monotonic() - began > 1
+    assert end_of(portal, update_id) == (status, "timeout", "chaos")
+    assert running(device) == "1.0.0"
+
+
+def test_a_false_success_on_purpose_is_claimed_and_its_heartbeats_tell_the_truth(
+    make_device, portal, make_source
+):
+    device = make_device(CHAOS="true")
+    device.install(device.release("1.0.0"))
+
+    update_id = portal.updates.offer_release(
+        device.release("2.0.0", counter=2), chaos={"mode": "false_success", "at": ""}
+    )
+    device.turn()
+
+    end = portal.updates.ends[update_id]
+    assert (end["status"], end["running_version"]) == ("claimed", "2.0.0")
+    beat = make_source(device.store, release=device.deployment.shown).build()
+    assert (running(device), beat["version"]) == ("1.0.0", "1.0.0")
 
 
 def test_heartbeats_name_the_release_that_runs(make_device, make_source):

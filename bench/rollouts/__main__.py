@@ -4,39 +4,28 @@ Every figure is printed with what is asked for, as a ratio: above 1 is better th
 """
 
 import argparse
-import asyncio
 import random
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from bench.asking import Line
-from bench.heartbeat.fleet import device_name, token
-from bench.portal import Portal, portal, quantile, say, use_database
-from bench.rollouts import fleet
+from bench.portal import Portal, portal, say, use_database
+from bench.rollouts import callers, fleet, pages, stopping, sweeps
+from bench.rollouts.figures import (
+    MOST_ELIGIBILITY_S,
+    MOST_PLAN_S,
+    MOST_SWEEP_S,
+    timed,
+    told,
+    told_p99,
+)
 
-MOST_PLAN_S = 5.0
-MOST_SWEEP_S = 2.0
-MOST_ELIGIBILITY_S = 0.020
 # Devices with a token, which ask for themselves.
-ASKING = 200
+ASKING = 1_000
 VERSION = "1.0.0"
 # What the plan allows: updates begun in a minute, and in flight at once.
 RATE, PLACES = 2_000, 5_000
-
-
-def timed(act: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.perf_counter()
-    found = act()
-    return time.perf_counter() - begun, found
-
-
-def told(what: str, seconds: float, most: float) -> bool:
-    say(f"  {what}: {1e3 * seconds:.1f} ms, {most / seconds:.1f}x of {1e3 * most:.0f} ms")
-    return seconds <= most
 
 
 def planning() -> tuple[bool, Any]:
@@ -80,14 +69,14 @@ def advancing(rollout: Any) -> bool:
     from releases.services.advance import rollouts_advance
 
     rollout.stages.update(opened_at=clock.now())
-    sweeps = []
+    rounds = []
     for _ in range(12):
-        sweeps.append(timed(lambda: rollouts_advance(now=clock.now())))
+        rounds.append(timed(lambda: rollouts_advance(now=clock.now())))
         # The minute passes, and the devices are through.
         DeviceUpdate.objects.filter(rollout=rollout).update(
             scheduled_at=F("scheduled_at") - timedelta(minutes=20)
         )
-    working = [seconds for seconds, count in sweeps if count]
+    working = [seconds for seconds, count in rounds if count]
     kept = told("a sweep that schedules 2,000, median", statistics.median(working), MOST_SWEEP_S)
     kept = told("the slowest of them", max(working), MOST_SWEEP_S) and kept
     say(f"    scheduled: {DeviceUpdate.objects.filter(rollout=rollout).count()}")
@@ -111,33 +100,16 @@ def explaining(count: int) -> bool:
         device = Device.objects.get(pk=pk)
         seconds, _ = timed(lambda: eligibility_of(device=device, release=release, now=clock.now()))  # noqa: B023
         took.append(seconds)
-    say(f"  eligibility by the service, of {count}: p50 {1e3 * quantile(took, 0.5):.1f} ms")
-    return told("p99", quantile(took, 0.99), MOST_ELIGIBILITY_S)
-
-
-async def _asked(port: int, count: int) -> list[float]:
-    line = await Line.to(port)
-    took = []
-    for number in range(count + 50):
-        name = device_name(number % ASKING)
-        request = (
-            f"GET /api/v1/releases/{VERSION}/eligibility/{name} HTTP/1.1\r\nHost: localhost\r\n"
-            f"X-Device-Token: {token(number % ASKING)}\r\n\r\n"
-        )
-        begun = time.perf_counter()
-        status, body = await line.ask(request.encode())
-        if status != 200:
-            raise RuntimeError(f"Answered with {status}: {body[:200]!r}")
-        took.append(time.perf_counter() - begun)
-    line.close()
-    # The first ones open connections and load modules.
-    return took[50:]
+    return told_p99("eligibility by the service", took, MOST_ELIGIBILITY_S)
 
 
 def asking(ours: Portal, count: int) -> bool:
-    took = asyncio.run(_asked(ours.port, count))
-    say(f"  eligibility over HTTP, of {count}: p50 {1e3 * quantile(took, 0.5):.1f} ms")
-    return told("p99", quantile(took, 0.99), MOST_ELIGIBILITY_S)
+    took = callers.eligibility(ours, VERSION, asking=ASKING, count=count)
+    kept = [
+        told_p99(f"eligibility over HTTP, {who}", one, MOST_ELIGIBILITY_S)
+        for who, one in took.items()
+    ]
+    return all(kept)
 
 
 def main() -> int:
@@ -155,6 +127,14 @@ def main() -> int:
         planned, rollout = planning()
         kept = [planned, advancing(rollout), explaining(options.asked)]
         kept.append(asking(ours, options.asked))
+        say("\npages and answers:")
+        kept.append(pages.measure(ours, rollout))
+        say("\nplaces:")
+        kept.append(stopping.offers(ours, rollout))
+        say("\nsweeps:")
+        kept.append(sweeps.measure(rollout, options.devices))
+        say("\nstopping:")
+        kept.append(stopping.halt(ours, rollout))
     say(f"\nall of it in time: {'kept' if all(kept) else 'NOT kept'}")
     return 0 if all(kept) else 1
 

@@ -92,6 +92,18 @@ def signed_release(version: str, counter: int) -> Any:
     return made
 
 
+def draft(version: str, counter: int) -> Any:
+    """Return the draft of a rollout of another release to everybody."""
+    from common import clock
+    from releases.services import rollouts
+    from releases.services.plans import Plan
+
+    release = signed_release(version, counter)
+    return rollouts.rollout_create(
+        release=release, name="bench", plan=Plan(), principal=planner(), now=clock.now()
+    )
+
+
 def planner() -> Any:
     """Return who plans."""
     from accounts.principals import Principal

@@ -7,6 +7,8 @@ from typing import Any
 from django import template
 
 from common import markup
+from devices.models import Device
+from releases.selectors.recovery import leaving_by
 
 register = template.Library()
 
@@ -33,6 +35,12 @@ def minutes(count: float) -> str:
 
 
 @register.filter
+def total(timings: dict[str, float]) -> float:
+    """Seconds of all steps together."""
+    return sum(timings.values())
+
+
+@register.filter
 def pretty(value: Any) -> str:
     """A JSON value on several lines."""
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
@@ -44,6 +52,13 @@ def grade(percent: float | None) -> str:
     if percent is None:
         return "none"
     return "full" if percent >= 90 else "high" if percent >= 75 else "calm"
+
+
+@register.simple_tag
+def safe_mode_words(device: Device) -> str:
+    """How a device in safe mode stands: in it, or about to leave by a redeploy it claimed."""
+    leaving = leaving_by(device)
+    return f"leaving safe mode: {leaving.to_version} to be proved" if leaving else "safe mode"
 
 
 @register.filter

@@ -14,6 +14,7 @@ from console.views.recovery_verbs import RedeployForm, WhyForm
 from devices.admin.head import device_head
 from devices.models import Device, DeviceRecovery, DriftReport
 from releases.models import LIVE, UNSTARTED, DeviceUpdate, Release, Rollout, UpdateEvent
+from releases.selectors.recovery import leaving_by
 from releases.selectors.versions import AXES, VersionMatrix, VersionRow, version_matrix
 from releases.services.gates import Gate, gates_of
 
@@ -39,8 +40,10 @@ def of_device(request: HttpRequest, pk: UUID) -> HttpResponse:
     return page(request, "console/device/updates.html", context)
 
 
-def _trail(update: DeviceUpdate) -> list[UpdateEvent]:
-    return list(update.events.order_by("pk"))
+def _trail(update: DeviceUpdate) -> list[tuple[UpdateEvent, float | None]]:
+    """Return the steps of an update, each with the seconds it took by the device's word."""
+    events = update.events.order_by("pk")
+    return [(event, update.timings.get(event.step)) for event in events]
 
 
 def _eligibility(request: HttpRequest, principal: Principal, device: Device) -> dict[str, Any]:
@@ -83,6 +86,7 @@ def _condition(principal: Principal, device: Device) -> dict[str, Any]:
     return {
         "drift": drift.first(),
         "recovery": recovery.first(),
+        "leaving": leaving_by(device),
         "may_recover": here and principal.may(Action.RECOVERY_OPERATE),
         "may_repair": here and principal.may(Action.DRIFT_REPAIR),
     }

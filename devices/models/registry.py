@@ -1,7 +1,7 @@
 """What a device is: its identity, place in the rollout, and groups."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -28,10 +28,10 @@ class DeviceGroupQuerySet(TenantQuerySet["DeviceGroup"]):
         if not principal.limited:
             return groups
         # Grants are made to people only.
-        granted: Self = get_objects_for_user(
+        granted: Any = get_objects_for_user(
             principal.user, f"devices.{GRANT}", groups, use_groups=False, with_superuser=False
         )
-        return granted
+        return cast("Self", granted)
 
 
 class DeviceGroup(models.Model):

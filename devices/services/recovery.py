@@ -78,6 +78,13 @@ def safe_mode_enter(
     return True
 
 
+def safe_mode_awaited(device: Device) -> bool:
+    """Say whether the device was put into safe mode and has not said yet that it is in."""
+    return DeviceRecovery.objects.filter(
+        device=device, safe_mode_since__isnull=False, confirmed_at__isnull=True
+    ).exists()
+
+
 @transaction.atomic
 def safe_mode_confirm(*, device: Device, now: datetime) -> bool:
     """Note that the device says it is in safe mode; false when that was known."""
@@ -88,6 +95,34 @@ def safe_mode_confirm(*, device: Device, now: datetime) -> bool:
         return False
     _note(device, "Is in safe mode, by its own word", now=now)
     return True
+
+
+@transaction.atomic
+def safe_mode_again(
+    *, device: Device, reason: str, source: str, actor: Actor | None, now: datetime
+) -> None:
+    """Let a safe mode that was about to end begin anew, for a new reason.
+
+    What the device confirmed and checked before says nothing any more; a device that went back by
+    itself has confirmed it. To be called for a device in safe mode, with its row locked.
+    """
+    by_itself = source == DeviceRecovery.Source.AGENT
+    DeviceRecovery.objects.filter(device=device).update(
+        safe_mode_since=now,
+        source=source,
+        reason=reason[: limits.LINE_CHARS],
+        entered_by=(actor.label if actor else "")[: limits.LINE_CHARS],
+        confirmed_at=now if by_itself else None,
+        checks_passed=None,
+    )
+    _note(device, f"Safe mode goes on ({source}): {reason}", severity="warning", now=now)
+    _record(
+        device,
+        "recovery.enter",
+        actor=actor,
+        before={"safe_mode": True},
+        after={"safe_mode": True, "source": source, "reason": reason},
+    )
 
 
 @transaction.atomic

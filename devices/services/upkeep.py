@@ -8,7 +8,7 @@ from django.db import transaction
 
 from accounts.models import Organization
 from audit import services as audit
-from common import db
+from common import db, limits
 from common.ids import uuid7
 from devices.models import Device, DeviceEvent, Heartbeat, ServicePulse
 
@@ -39,7 +39,7 @@ WITH listening AS (
            + coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) * interval '1 second'
            * CASE WHEN s.flaps >= %(flaps)s AND s.flaps_since > %(now)s - %(window)s
                   THEN %(damped)s ELSE %(patience)s END < %(now)s
-     ORDER BY s.device_id
+     ORDER BY s.device_id LIMIT %(rows)s
        FOR UPDATE OF s SKIP LOCKED
 )
 UPDATE devices_devicestate s
@@ -59,12 +59,14 @@ def devices_mark_offline(*, now: datetime) -> int:
 
     Too long is 1.5 of the device's own interval, or 3 for one that went offline three times
     within the hour. Silence counts only while the gateway was listening: after an outage of the
-    portal nobody is blamed for it. One audit entry per organisation and sweep.
+    portal nobody is blamed for it. One audit entry per organisation and sweep. Of very many that
+    fall silent at once, the rest are marked by the next sweeps.
     """
     rows = db.fetch_all(
         _MARK_OFFLINE,
         {
             "now": now,
+            "rows": limits.OFFLINE_SWEEP_ROWS,
             "gap": PULSE_GAP,
             "window": FLAP_WINDOW,
             "flaps": FLAPS_TO_DAMP,

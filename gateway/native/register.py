@@ -65,7 +65,7 @@ class Register(APIView):
 
     def _proven(self, request: Request, device_id: str) -> Device | None:
         """Return the known device the caller may speak for, if there is one."""
-        token = device_of_token(request.headers.get("X-Device-Token", ""), now=clock.now())
+        token = device_of_token(request.headers.get("X-Device-Token", ""))
         if token is not None and token.device.device_id == device_id:
             return token.device
         principal = principal_of(request)

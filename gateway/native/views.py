@@ -23,7 +23,7 @@ from common import clock
 from common.paging import CURSOR_FILTERS, Cursors
 from devices import selectors
 from devices.api.enrollment_serializers import DeviceConfig, RotateInput, RotateOutput
-from devices.models import Device
+from devices.models import Device, DeviceToken
 from devices.services.tokens import digest_from_hex, token_rotate
 
 
@@ -32,11 +32,18 @@ class DeviceView(PortalView):
 
     def device(self, device_id: str) -> Device:
         """Return the visible device or raise 404."""
+        if self.principal.kind == "device":
+            return self._itself(device_id)
         rows = Device.objects.select_related("state", "organization")
         found: Device = visible_or_404(rows, self.principal, device_id=device_id)
-        if self.principal.kind == "device" and found.pk != self.principal.id:
-            raise Http404
         return found
+
+    def _itself(self, device_id: str) -> Device:
+        """Return the device that asks, as its token was found with it a moment ago."""
+        token = self.request.auth
+        if not isinstance(token, DeviceToken) or token.device.device_id != device_id:
+            raise Http404
+        return token.device
 
 
 class DeviceConfigView(DeviceView):

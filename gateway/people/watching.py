@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import structlog
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from accounts.principals import is_still
 from common import clock, limits
+from common.db import connection_release
 from common.errors import DomainError
 from gateway import counters
 from gateway.people.looks import News, missed_of, news_of, present_of
@@ -88,7 +89,7 @@ class Watching:
     async def events(self, watcher: Watcher) -> AsyncIterator[bytes]:
         """Yield the stream: what is, then what changes, until its time is over."""
         # The request's own thread has read who asks, and is kept as long as the stream.
-        await sync_to_async(connections.close_all)()
+        await sync_to_async(connection_release)()
         watcher.task = asyncio.current_task()
         until = asyncio.get_running_loop().time() + limits.STREAM_LIFE_S
         self._someone.set()
@@ -197,7 +198,7 @@ def _closing(work: Callable[[Given], Done], given: Given) -> Done:
         return work(given)
     finally:
         # A connection of the pool is for whoever works; between two looks that is somebody else.
-        connections.close_all()
+        connection_release()
 
 
 def _news_for(group: list[Watcher], happened: dict[Any, Happened]) -> list[News]:

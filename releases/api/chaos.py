@@ -14,7 +14,7 @@ from accounts.policy import Action
 from common import clock, limits
 from devices.models import Device
 from releases.models import ChaosOrder
-from releases.services.chaos import chaos_offline, chaos_order
+from releases.services.chaos import STEPS, chaos_offline, chaos_order
 
 _DONE = OpenApiResponse(description="Noted.")
 
@@ -28,7 +28,7 @@ class ChaosInput(serializers.Serializer):
 class FailUpdateInput(ChaosInput):
     """What its next updates do wrong, at which step, and how often."""
 
-    at = serializers.RegexField(r"^[a-z_]*$", max_length=limits.SHORT_CHARS, default="install")
+    at = serializers.ChoiceField(choices=STEPS, default="starting")
     mode = serializers.ChoiceField(choices=ChaosOrder.Mode.choices, default="fail")
     times = serializers.IntegerField(min_value=0, max_value=1_000, default=1)
 
@@ -59,7 +59,11 @@ class FailUpdate(ChaosView):
 
     @extend_schema(operation_id="test_fail_update", request=FailUpdateInput, responses={204: _DONE})
     def post(self, request: Request) -> Response:
-        """Have the device's next updates fail, hang, or claim what is not so."""
+        """Have the device's next updates fail, hang, or claim what is not so.
+
+        `fail` ends at the step `at` with the failure class that is usual there; `hang` is silent
+        from that step on until the portal gives the update up. What ran before runs afterwards.
+        """
         wanted = FailUpdateInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         given = wanted.validated_data
@@ -74,7 +78,10 @@ class FalseSuccess(ChaosView):
 
     @extend_schema(operation_id="test_false_success", request=ChaosInput, responses={204: _DONE})
     def post(self, request: Request) -> Response:
-        """Have the device claim its next update without doing it."""
+        """Have the device claim its next update without doing it.
+
+        Its heartbeats go on telling the version that runs: the portal finds a false success.
+        """
         wanted = ChaosInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         chaos_order(

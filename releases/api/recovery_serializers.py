@@ -63,10 +63,13 @@ class CheckInput(serializers.Serializer):
 class DiagnosticsInput(serializers.Serializer):
     """What a device finds when it looks at itself. Members of other names are kept as they are.
 
-    `safe_mode` true says that it is in safe mode. A redeploy asks for `checks` that all passed.
+    `safe_mode` true says that it is in safe mode, `leaving` true that its application runs again
+    nevertheless, by a redeploy that waits for its proof. A redeploy asks for `checks` that all
+    passed.
     """
 
     safe_mode = serializers.BooleanField(required=False)
+    leaving = serializers.BooleanField(required=False)
     reason = serializers.CharField(max_length=limits.LINE_CHARS, required=False, allow_blank=True)
     running_version = serializers.CharField(
         max_length=limits.SHORT_CHARS, required=False, allow_blank=True
@@ -99,6 +102,18 @@ class LastUpdate(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class Leaving(serializers.ModelSerializer):
+    """The redeploy a device claimed in safe mode: its proof ends the mode, else that goes on."""
+
+    update_id = serializers.IntegerField(source="pk", read_only=True)
+    version = serializers.CharField(source="to_version", read_only=True)
+
+    class Meta:
+        model = DeviceUpdate
+        fields = ["update_id", "version", "claimed_at", "deadline_at"]
+        read_only_fields = fields
+
+
 class RecoveryOutput(serializers.ModelSerializer):
     """Where a device stands: safe mode, quarantine, failures in a row, diagnostics, updates."""
 
@@ -110,6 +125,7 @@ class RecoveryOutput(serializers.ModelSerializer):
     )
     diagnostics = serializers.DictField(read_only=True, allow_null=True)
     last_updates = LastUpdate(many=True, read_only=True)
+    leaving = Leaving(read_only=True, allow_null=True)
 
     class Meta:
         model = DeviceRecovery
@@ -117,7 +133,7 @@ class RecoveryOutput(serializers.ModelSerializer):
             *("device_id", "lifecycle", "safe_mode", "safe_mode_since", "source", "reason"),
             *("entered_by", "confirmed_at", "exited_at", "failures", "last_failure_at"),
             *("quarantined_until", "diagnostics", "diagnostics_at", "checks_passed"),
-            "last_updates",
+            *("last_updates", "leaving"),
         ]
         read_only_fields = fields
 

@@ -195,6 +195,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("is_paused", models.BooleanField(default=False)),
+                ("keeps_place", models.BooleanField(default=False)),
                 ("step", models.CharField(blank=True, max_length=64)),
                 ("progress", models.PositiveSmallIntegerField(blank=True, null=True)),
                 (
@@ -887,9 +888,37 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="deviceupdate",
             index=models.Index(
-                condition=models.Q(("kind", "rollout"), ("status", "scheduled")),
-                fields=["rollout", "scheduled_at"],
-                name="device_update_expected",
+                condition=models.Q(
+                    ("kind", "rollout"),
+                    models.Q(
+                        (
+                            "status__in",
+                            ["offered", "downloading", "installing", "awaiting_confirmation"],
+                        ),
+                        models.Q(("keeps_place", True), ("status", "scheduled")),
+                        _connector="OR",
+                    ),
+                ),
+                fields=["rollout", "status"],
+                name="device_update_places",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(
+                    ("keeps_place", False), ("kind", "rollout"), ("status", "scheduled")
+                ),
+                fields=["rollout"],
+                name="device_update_waiting",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deviceupdate",
+            index=models.Index(
+                condition=models.Q(("claimed_at__isnull", False), ("kind", "rollout")),
+                fields=["rollout", "claimed_at"],
+                name="device_update_claims",
             ),
         ),
         migrations.AddConstraint(
@@ -979,6 +1008,16 @@ class Migration(migrations.Migration):
                 condition=models.Q(("left_out", ""), ("update__isnull", True)),
                 fields=["rollout", "segment", "bucket"],
                 name="rollout_target_waiting",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="rollouttarget",
+            index=models.Index(
+                condition=models.Q(
+                    ("update__isnull", True), models.Q(("left_out", ""), _negated=True)
+                ),
+                fields=["rollout", "bucket"],
+                name="rollout_target_kept_out",
             ),
         ),
         migrations.AddConstraint(

@@ -98,7 +98,7 @@ BEGIN
     RETURN new;
 END $$;
 CREATE TRIGGER releases_deviceupdate_life BEFORE UPDATE ON releases_deviceupdate
-   FOR EACH ROW EXECUTE FUNCTION releases_deviceupdate_life();
+   FOR EACH ROW WHEN (new.status <> old.status) EXECUTE FUNCTION releases_deviceupdate_life();
 """
 
 # The trail, and the wake-up of the device's stream: "<device> update", sent on commit.
@@ -122,8 +122,12 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER releases_deviceupdate_trail AFTER INSERT OR UPDATE ON releases_deviceupdate
+CREATE TRIGGER releases_deviceupdate_trail_begun AFTER INSERT ON releases_deviceupdate
    FOR EACH ROW EXECUTE FUNCTION releases_deviceupdate_trail();
+CREATE TRIGGER releases_deviceupdate_trail AFTER UPDATE ON releases_deviceupdate
+   FOR EACH ROW
+  WHEN (new.status <> old.status OR new.step <> old.step OR new.is_paused <> old.is_paused)
+EXECUTE FUNCTION releases_deviceupdate_trail();
 
 -- Progress is written often: room in the page keeps those updates heap-only.
 ALTER TABLE releases_deviceupdate SET (fillfactor = 80);
@@ -135,6 +139,7 @@ DROP TRIGGER releases_artifact_kept ON releases_artifact;
 DROP TRIGGER releases_trustmetadata_kept ON releases_trustmetadata;
 DROP TRIGGER releases_trusttarget_kept ON releases_trusttarget;
 DROP TRIGGER releases_deviceupdate_life ON releases_deviceupdate;
+DROP TRIGGER releases_deviceupdate_trail_begun ON releases_deviceupdate;
 DROP TRIGGER releases_deviceupdate_trail ON releases_deviceupdate;
 DROP FUNCTION releases_release_kept(); DROP FUNCTION releases_artifact_kept();
 DROP FUNCTION releases_trust_kept(); DROP FUNCTION releases_deviceupdate_life();

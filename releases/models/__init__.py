@@ -20,6 +20,7 @@ from releases.models.rollouts import (
 from releases.models.trust import TrustDraft, TrustMetadata, TrustTarget
 from releases.models.updates import (
     ENDED,
+    IN_FLIGHT,
     MOVES,
     OPEN,
     WAITING,
@@ -34,6 +35,7 @@ __all__ = [
     "ANY_ROLE",
     "CHANGEABLE",
     "ENDED",
+    "IN_FLIGHT",
     "ISSUED",
     "LIVE",
     "MOVES",

@@ -214,6 +214,12 @@ class RolloutTarget(models.Model):
                 condition=Q(update__isnull=True, left_out=""),
                 name="rollout_target_waiting",
             ),
+            # pairs_match: devices that stay as they are.
+            models.Index(
+                fields=["rollout", "bucket"],
+                condition=Q(update__isnull=True) & ~Q(left_out=""),
+                name="rollout_target_kept_out",
+            ),
         ]
 
     def __str__(self) -> str:

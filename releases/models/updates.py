@@ -15,6 +15,8 @@ from releases.models.rollouts import Rollout
 # Nothing has begun on the device: a halt takes these back.
 WAITING = ["scheduled", "offered"]
 WORKING = ["downloading", "installing", "awaiting_confirmation"]
+# What a rollout's concurrency bounds.
+IN_FLIGHT = ["offered", *WORKING]
 OPEN = [*WAITING, *WORKING, "claimed"]
 ENDED = ["verified", "failed", "rolled_back", "cancelled"]
 # status -> where it may go. Held by a trigger, too.
@@ -33,10 +35,6 @@ MOVES: dict[str, list[str]] = {
 class DeviceUpdateQuerySet(OfDeviceQuerySet["DeviceUpdate"]):
     def open(self) -> Self:
         return self.filter(status__in=OPEN)
-
-    def in_flight(self) -> Self:
-        """Updates a device holds: what a rollout's concurrency counts."""
-        return self.filter(status__in=["offered", *WORKING])
 
 
 class DeviceUpdate(models.Model):
@@ -104,6 +102,8 @@ class DeviceUpdate(models.Model):
     status = models.CharField(max_length=24, choices=Status, default=Status.SCHEDULED)
     # Its rollout is paused: a device that has not begun to install waits.
     is_paused = models.BooleanField(default=False)
+    # While it is scheduled: one of the rollout's places is kept for its device, which is there.
+    keeps_place = models.BooleanField(default=False)
     # What the device does at the moment, in its words.
     step = models.CharField(max_length=limits.SHORT_CHARS, blank=True)
     progress = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -155,11 +155,24 @@ class DeviceUpdate(models.Model):
                 condition=Q(kind="rollout"),
                 name="device_update_rate",
             ),
-            # How many places of a rollout are kept for devices that have not come yet.
+            # How many places of a rollout are held: counted without looking at the rows.
             models.Index(
-                fields=["rollout", "scheduled_at"],
-                condition=Q(kind="rollout", status="scheduled"),
-                name="device_update_expected",
+                fields=["rollout", "status"],
+                condition=Q(kind="rollout")
+                & (Q(status__in=IN_FLIGHT) | Q(status="scheduled", keeps_place=True)),
+                name="device_update_places",
+            ),
+            # How many wait without one.
+            models.Index(
+                fields=["rollout"],
+                condition=Q(kind="rollout", status="scheduled", keeps_place=False),
+                name="device_update_waiting",
+            ),
+            # pairs_match: what was claimed a short while ago.
+            models.Index(
+                fields=["rollout", "claimed_at"],
+                condition=Q(kind="rollout", claimed_at__isnull=False),
+                name="device_update_claims",
             ),
             # updates_time_out and updates_verify.
             models.Index(

@@ -6,9 +6,22 @@ from releases.models import DeviceUpdate
 
 
 def recovery_of(device: Device) -> DeviceRecovery:
-    """Return where a device stands, with its `last_updates`; one never in trouble is well."""
+    """Return where a device stands, with its `last_updates`; one never in trouble is well.
+
+    `leaving` is the redeploy by which a device in safe mode is about to leave: it was claimed, and
+    waits for its proof.
+    """
     row = DeviceRecovery.objects.filter(device=device).select_related("device").first()
     row = row or DeviceRecovery(device=device, organization_id=device.organization_id)
     updates = DeviceUpdate.objects.filter(device=device).order_by("-pk")
     row.last_updates = list(updates[: limits.RECOVERY_UPDATES])  # type: ignore[attr-defined]
+    row.leaving = leaving_by(device)  # type: ignore[attr-defined]
     return row
+
+
+def leaving_by(device: Device) -> DeviceUpdate | None:
+    """Return the claimed redeploy that leads a device out of safe mode once it is proved."""
+    if not device.safe_mode:
+        return None
+    claimed = DeviceUpdate.objects.filter(device=device, status=DeviceUpdate.Status.CLAIMED)
+    return claimed.filter(kind=DeviceUpdate.Kind.REDEPLOY).first()

@@ -13,7 +13,8 @@ from django.db import DatabaseError, transaction
 from common.errors import DomainError
 from releases.models import Rollout
 from releases.services.guardrails import rollout_judge
-from releases.services.halting import rollout_halt
+from releases.services.halting import halts_finish, rollout_halt
+from releases.services.places import places_free
 from releases.services.rollout_events import event_add, rollout_record
 from releases.services.scheduling import updates_schedule
 from releases.services.soaking import is_done, soak_watch
@@ -28,7 +29,9 @@ log = structlog.get_logger(__name__)
 def rollouts_advance(*, now: datetime) -> int:
     """Take one step with every live rollout; return how many updates were scheduled."""
     live: list[UUID] = list(Rollout.objects.live().order_by("pk").values_list("pk", flat=True))
-    return sum(_step(pk, now) for pk in live)
+    scheduled = sum(_step(pk, now) for pk in live)
+    halts_finish(now=now)
+    return scheduled
 
 
 def _step(pk: UUID, now: datetime) -> int:
@@ -57,6 +60,7 @@ def rollout_step(*, pk: UUID, now: datetime) -> int:
     if rollout.status == Status.PAUSED:
         return 0
     soak_watch(rollout=rollout, now=now)
+    places_free(rollout=rollout, now=now)
     scheduled = updates_schedule(rollout=rollout, now=now)
     if not scheduled and is_done(rollout=rollout):
         _complete(rollout, now)

@@ -12,15 +12,15 @@ from typing import Any
 from common import limits
 from common.db import fetch_all
 from releases.models import OPEN, Artifact, Release, Rollout, RolloutStage
-from releases.services.gate_facts import BAD, begun_lately, held_of
+from releases.services.gate_facts import BAD
 from releases.services.manifests import reach_of
 from releases.services.openings import Opening, closed_sites
+from releases.services.places import crowd_of
 from releases.trust.paths import trust_of
 
-# Devices that are there come first: one that is away may take days.
 _ARM = """
 SELECT * FROM (
-  SELECT t.id, t.device_id, t.segment, d.role, s.version, s.commit
+  SELECT t.id, t.device_id, t.segment, d.role, s.version, s.commit, NOT {away} AS is_there
     FROM releases_rollouttarget t
     JOIN devices_device d ON d.id = t.device_id
     LEFT JOIN devices_devicestate s ON s.device_id = d.id
@@ -50,10 +50,22 @@ FIT = """d.lifecycle = 'active' AND NOT d.safe_mode
 
 @dataclass(frozen=True)
 class Candidates:
-    """A statement with the columns id, device_id, segment, role, version and commit."""
+    """A statement with the columns id, device_id, segment, role, version, commit and is_there."""
 
     statement: str
     parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many updates may begin now, and how many of them on devices that are away.
+
+    Devices that are there come first: one that is away may take days. It takes no place from
+    them, but no more than there are places wait for such devices.
+    """
+
+    limit: int
+    away: int
 
 
 def candidates(*, rollout: Rollout, now: datetime) -> Candidates | None:
@@ -61,20 +73,25 @@ def candidates(*, rollout: Rollout, now: datetime) -> Candidates | None:
 
     It locks the devices it finds, and leaves out those somebody else has locked.
     """
-    limit = room_of(rollout, now)
-    stages = _stages_of(rollout) if limit and _is_open(rollout, now) else []
+    room = room_of(rollout, now)
+    stages = _stages_of(rollout) if room.limit and _is_open(rollout, now) else []
     if not stages:
         return None
-    parameters = {**fit_parameters(rollout, now), "rollout": rollout.pk, "limit": limit}
+    parameters = {
+        **fit_parameters(rollout, now),
+        "rollout": rollout.pk,
+        "limit": room.limit,
+        "limit_away": room.away,
+    }
     for at, stage in enumerate(stages):
         parameters |= {f"segment_{at}": stage.segment, f"below_{at}": 100 * stage.percentage}
-    arms = [
-        _ARM.format(at=at, away=away, fit=FIT)
-        for away in ("false", "true")
-        for at in range(len(stages))
-    ]
-    statement = f"{'UNION ALL'.join(arms)} LIMIT %(limit)s"
-    return Candidates(statement, parameters)
+    there, away = (_arms(away, len(stages)) for away in ("false", "true"))
+    statement = f"{there} UNION ALL (SELECT * FROM ({away}) away LIMIT %(limit_away)s)"  # noqa: S608
+    return Candidates(f"{statement} LIMIT %(limit)s", parameters)
+
+
+def _arms(away: str, stages: int) -> str:
+    return "UNION ALL".join(_ARM.format(at=at, away=away, fit=FIT) for at in range(stages))
 
 
 def candidate_ids(*, rollout: Rollout, now: datetime) -> list[int]:
@@ -83,14 +100,15 @@ def candidate_ids(*, rollout: Rollout, now: datetime) -> list[int]:
     return [row[0] for row in fetch_all(found.statement, found.parameters)] if found else []
 
 
-def room_of(rollout: Rollout, now: datetime) -> int:
+def room_of(rollout: Rollout, now: datetime) -> Room:
     """Return how many updates may begin now: by rate, by concurrency, and in one go."""
-    room = limits.ROLLOUT_CHUNK
+    crowd, limit = crowd_of(rollout, now), limits.ROLLOUT_CHUNK
     if rollout.rate_per_minute is not None:
-        room = min(room, rollout.rate_per_minute - begun_lately(rollout, now).count())
-    if room > 0 and rollout.concurrency is not None:
-        room = min(room, rollout.concurrency - held_of(rollout, now))
-    return max(room, 0)
+        limit = min(limit, rollout.rate_per_minute - crowd.begun)
+    if rollout.concurrency is None:
+        return Room(max(0, limit), away=max(0, limit))
+    limit = max(0, min(limit, rollout.concurrency - crowd.held))
+    return Room(limit, away=max(0, min(limit, rollout.concurrency - crowd.waiting)))
 
 
 def _is_open(rollout: Rollout, now: datetime) -> bool:

@@ -12,6 +12,13 @@ from audit.services import Actor
 from devices.models import Device, DeviceState
 from releases.models import ChaosOrder, DeviceUpdate
 
+# The steps of an update on a device, by the agent's names; what fails in one is of the class that
+# is usual there.
+STEPS = [
+    *("offered", "downloading", "verifying", "unpacking", "validating"),
+    *("stopping", "switching", "starting", "checking"),
+]
+
 
 @transaction.atomic
 def chaos_order(

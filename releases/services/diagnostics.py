@@ -24,7 +24,9 @@ def diagnostics_store(
     """Keep a device's diagnostics in place of the last ones, and believe what it says of its mode.
 
     `checks` [{"name", "passed", …}] decide what a redeploy may do. `safe_mode` true confirms the
-    mode, or enters it when the portal did not know; not while the device was told to leave it.
+    mode, or enters it when the portal did not know; not while the device was told to leave it. With
+    `leaving` true the application runs again and waits for the proof of a redeploy; without it a
+    redeploy that was claimed has failed.
     Raises InvalidInput when it is more than `limits.DIAGNOSTICS_BYTES`.
     """
     kept = redacted(body)
@@ -35,7 +37,8 @@ def diagnostics_store(
             " Send fewer lines of the log."
         )
     recovery = facts.recovery_lock(device)
-    if body.get("safe_mode") is True and not is_leaving(device):
+    in_safe_mode = body.get("safe_mode") is True and body.get("leaving") is not True
+    if in_safe_mode and not is_leaving(device):
         recovery_enter(
             device=device,
             reason=str(kept.get("reason") or "The device went into safe mode by itself."),

@@ -62,7 +62,8 @@ def _check_device(device: Device) -> None:
         raise RecoveryRefused(
             f"{device.device_id} is in safe mode. Deploy a release on it instead of mending files."
         )
-    busy = DeviceUpdate.objects.filter(device=device, status__in=[*WORKING, "claimed"]).first()
+    # Of a claimed update the files are in their places: mending them does not disturb its proof.
+    busy = DeviceUpdate.objects.filter(device=device, status__in=WORKING).first()
     if busy is not None:
         raise UpdateConflict(
             f"{device.device_id} is {busy.get_status_display()} {busy.to_version}. Wait until that"

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, IntegerField, Value, When
-
 from devices.models import Device
 from releases.models import Release, Rollout
 from releases.services.gates import Gate, gates_of
-
-_UNENDED = ["draft", "awaiting_approval", "running", "paused", "halted"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,5 @@ def eligibility_of(*, device: Device, release: Release, now: datetime) -> Eligib
 
 def rollout_of(release: Release) -> Rollout | None:
     """Return the rollout of a release that has not ended, or else its last one."""
-    ended = Case(When(status__in=_UNENDED, then=Value(0)), default=Value(1),
-                 output_field=IntegerField())  # fmt: skip
-    return Rollout.objects.filter(release=release).order_by(ended, "-pk").first()
+    # A release has at most one that has not ended, and none is made beside it: it is the last.
+    return Rollout.objects.filter(release=release).order_by("-pk").first()

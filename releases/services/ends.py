@@ -10,7 +10,7 @@ from common import limits
 from devices.models import DeviceEvent
 from devices.services.events import event_add
 from releases.models import DeviceUpdate
-from releases.services.recovery import recovery_failure_count
+from releases.services.recovery import recovery_failure_count, recovery_redeploy_failed
 from releases.services.update_rows import in_words
 
 Status = DeviceUpdate.Status
@@ -68,6 +68,8 @@ def update_failed(row: DeviceUpdate, *, actor: Actor, now: datetime) -> None:
     if row.failure_class in COUNTED:
         reason = f"Update {row.pk} to {row.to_version}: {row.error or row.failure_class}"
         recovery_failure_count(device=row.device, reason=reason, now=now)
+    if row.kind == DeviceUpdate.Kind.REDEPLOY:
+        recovery_redeploy_failed(update=row, now=now)
     update_record(row, actor=actor)
 
 

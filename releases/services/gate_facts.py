@@ -1,30 +1,67 @@
-"""What the gates look at: gathered once, with a bounded number of statements."""
+"""What the gates look at, gathered in one statement."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet
-
-from devices.models import Device, DeviceRecovery, DeviceState
+from common.db import fetch_one
+from devices.models import Device
 from releases.models import (
     OPEN,
-    Artifact,
     DeviceUpdate,
     Release,
     Rollout,
-    RolloutStage,
-    RolloutTarget,
     SiteCalendar,
 )
-from releases.services.manifests import reach_of
+from releases.services.manifests import CHAIN, REACHES_SQL
 from releases.services.openings import Opening
+from releases.services.places import CROWD_SQL, Crowd, bounds_of
 
-MINUTE = timedelta(minutes=1)
-# How long a device that was given its update may take to come for it before its place is free.
-PLACE_KEPT = timedelta(minutes=15)
 # How an update ends that says something against the release on this device.
 BAD = [DeviceUpdate.Status.FAILED, DeviceUpdate.Status.ROLLED_BACK]
+
+
+@dataclass(frozen=True)
+class Try:
+    """One update of the device, as far as gates speak of it."""
+
+    id: int
+    status: str
+    failure_class: str
+    to_version: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.status in OPEN
+
+    @property
+    def status_label(self) -> str:
+        """Its status as people read it."""
+        return str(DeviceUpdate.Status(self.status).label)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One segment's turn, as far as gates speak of it."""
+
+    segment: str
+    percentage: int
+    opened_at: datetime | None
+    soaking_since: datetime | None
+    soak_minutes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The device's place in the rollout, and its latest update by it."""
+
+    segment: str
+    bucket: int
+    left_out: str
+    update: Try | None
 
 
 @dataclass(frozen=True)
@@ -36,20 +73,17 @@ class Facts:
     rollout: Rollout | None
     now: datetime
     running: str = ""
+    is_away: bool = False
     quarantined_until: datetime | None = None
     artifact_role: str | None = None
     reach: Collection[str] = field(default_factory=frozenset)
-    stages: list[RolloutStage] = field(default_factory=list)
-    target: RolloutTarget | None = None
+    stages: list[Stage] = field(default_factory=list)
+    target: Place | None = None
     # Its open update, whatever for, and how it fared with this release before.
-    open_update: DeviceUpdate | None = None
-    bad_update: DeviceUpdate | None = None
+    open_update: Try | None = None
+    bad_update: Try | None = None
     site: Opening = field(default_factory=Opening)
-    # Begun in the last minute, and when the first of them was; None where nothing bounds it.
-    begun: int | None = None
-    begun_first: datetime | None = None
-    # In flight at once; None where nothing bounds it.
-    held: int | None = None
+    crowd: Crowd = field(default_factory=Crowd)
 
     @property
     def segment(self) -> str:
@@ -57,95 +91,108 @@ class Facts:
         return self.target.segment if self.target else self.device.segment
 
     @property
-    def stage(self) -> RolloutStage | None:
+    def stage(self) -> Stage | None:
         """The stage the device belongs to, if the plan has one."""
         return next((one for one in self.stages if one.segment == self.segment), None)
 
     @property
     def is_under_way(self) -> bool:
         """Whether the rollout has given the device its update already, and it goes on."""
-        return (
-            self.open_update is not None
-            and self.target is not None
-            and self.target.update_id == self.open_update.pk
-        )
+        given = self.target.update if self.target else None
+        return given is not None and given == self.open_update
 
 
-def facts_of(*, device: Device, release: Release, rollout: Rollout | None, now: datetime) -> Facts:
-    """Gather the facts of one device."""
-    states = DeviceState.objects.filter(device=device).values_list("version", flat=True)
-    recoveries = DeviceRecovery.objects.filter(device=device)
-    until = recoveries.values_list("quarantined_until", flat=True).first()
-    target = None
-    if rollout is not None:
-        targets = RolloutTarget.objects.select_related("update")
-        target = targets.filter(rollout=rollout, device=device).first()
-    open_update, bad_update = _updates(device, release)
-    begun, begun_first = _begun(rollout, now)
+# Every join finds at most one row by a unique key.
+_FACTS = f"""
+SELECT coalesce(s.version, ''), coalesce(s.health, '') = 'offline',
+       r.quarantined_until, t.segment, t.bucket, t.left_out,
+       g.id, g.status, g.failure_class, g.to_version,
+       o.id, o.status, o.failure_class, o.to_version,
+       b.id, b.status, b.failure_class, b.to_version,
+       a.role, c.timezone, c.windows, c.blackouts,
+       (SELECT array_agg(reached.trust) FROM ({REACHES_SQL}) reached),
+       stages.segments, stages.percentages, stages.opened, stages.soaking, stages.minutes,
+       crowd.*
+  FROM devices_device d
+ CROSS JOIN (SELECT array_agg(segment ORDER BY position) AS segments,
+                    array_agg(percentage ORDER BY position) AS percentages,
+                    array_agg(opened_at ORDER BY position) AS opened,
+                    array_agg(soaking_since ORDER BY position) AS soaking,
+                    array_agg(soak_minutes ORDER BY position) AS minutes
+               FROM releases_rolloutstage WHERE rollout_id = %(rollout)s) stages
+ CROSS JOIN ({CROWD_SQL}) crowd
+  LEFT JOIN devices_devicestate s ON s.device_id = d.id
+  LEFT JOIN devices_devicerecovery r ON r.device_id = d.id
+  LEFT JOIN releases_rollouttarget t ON t.rollout_id = %(rollout)s AND t.device_id = d.id
+  LEFT JOIN releases_deviceupdate g ON g.id = t.update_id
+  LEFT JOIN releases_deviceupdate o ON o.device_id = d.id
+   AND o.status IN ('scheduled', 'offered', 'downloading', 'installing', 'awaiting_confirmation',
+                    'claimed')
+  LEFT JOIN LATERAL (SELECT * FROM releases_deviceupdate u
+                      WHERE u.device_id = d.id AND u.release_id = %(release)s
+                        AND u.status IN ('failed', 'rolled_back')
+                      ORDER BY u.id DESC LIMIT 1) b ON true
+  LEFT JOIN LATERAL (SELECT x.role FROM releases_artifact x
+                      WHERE x.release_id = %(release)s AND x.status = 'stored'
+                        AND x.role IN (d.role, '')
+                      ORDER BY x.role DESC LIMIT 1) a ON true
+  LEFT JOIN releases_sitecalendar c ON %(calendars)s AND d.site <> ''
+   AND c.organization_id = d.organization_id AND c.site = d.site
+ WHERE d.id = %(device)s
+"""  # noqa: S608 - of constants
+
+
+def facts_of(
+    *,
+    device: Device,
+    release: Release,
+    rollout: Rollout | None,
+    now: datetime,
+    with_crowd: bool = True,
+) -> Facts:
+    """Gather the facts of one device; those about others only `with_crowd`."""
+    asked = {
+        "device": device.pk,
+        "release": release.pk,
+        "releases": [release.pk],
+        "chain": CHAIN,
+        "rollout": rollout.pk if rollout else None,
+        "calendars": rollout is None or rollout.use_calendars,
+        "is_bounded": False,
+        "since": None,
+        **(bounds_of(rollout, now) if rollout and with_crowd else {}),
+    }
+    row = fetch_one(_FACTS, asked)
+    running, is_away, until, segment, bucket, left_out = row[:6]
+    given, opened, bad = (Try(*row[at : at + 4]) if row[at] else None for at in (6, 10, 14))
+    artifact_role, *calendar = row[18:22]
     return Facts(
         device=device,
         release=release,
         rollout=rollout,
         now=now,
-        running=states.first() or "",
+        running=running,
+        is_away=is_away,
         quarantined_until=until if until and until > now else None,
-        artifact_role=_artifact_role(device, release),
-        reach=reach_of(release),
-        stages=list(rollout.stages.order_by("position")) if rollout else [],
-        target=target,
-        open_update=open_update,
-        bad_update=bad_update,
-        site=_site(device, rollout),
-        begun=begun,
-        begun_first=begun_first,
-        held=held_of(rollout, now) if rollout and rollout.concurrency is not None else None,
+        artifact_role=artifact_role,
+        reach=frozenset(row[22] or ()),
+        stages=_stages(row[23:28]),
+        target=Place(segment, bucket, left_out, given) if segment is not None else None,
+        open_update=opened,
+        bad_update=bad,
+        site=_opening(*calendar),
+        crowd=Crowd(*row[28:]),
     )
 
 
-def _artifact_role(device: Device, release: Release) -> str | None:
-    stored = Artifact.objects.stored().filter(release=release, role__in=[device.role, ""])
-    return stored.order_by("-role").values_list("role", flat=True).first()
+def _stages(columns: Sequence[Any]) -> list[Stage]:
+    return [Stage(*one) for one in zip(*(column or () for column in columns), strict=True)]
 
 
-def _updates(device: Device, release: Release) -> tuple[DeviceUpdate | None, DeviceUpdate | None]:
-    """Return its open update, and its last one to this release that went wrong."""
-    telling = Q(status__in=OPEN) | Q(release=release, status__in=BAD)
-    rows = DeviceUpdate.objects.filter(telling, device=device).order_by("-pk")
-    found = list(rows.select_related("release")[:2])
-    opened = next((one for one in found if one.is_open), None)
-    return opened, next((one for one in found if not one.is_open), None)
-
-
-def _site(device: Device, rollout: Rollout | None) -> Opening:
-    if not device.site or (rollout is not None and not rollout.use_calendars):
+def _opening(timezone: str | None, windows: Any, blackouts: Any) -> Opening:
+    if timezone is None:
         return Opening()
-    calendars = SiteCalendar.objects.filter(
-        organization_id=device.organization_id, site=device.site
+    calendar = SiteCalendar(
+        timezone=timezone, windows=json.loads(windows), blackouts=json.loads(blackouts)
     )
-    calendar = calendars.first()
-    return Opening.of_calendar(calendar) if calendar else Opening()
-
-
-def _begun(rollout: Rollout | None, now: datetime) -> tuple[int | None, datetime | None]:
-    if rollout is None or rollout.rate_per_minute is None:
-        return None, None
-    told = begun_lately(rollout, now).aggregate(count=Count("pk"), first=Min("scheduled_at"))
-    return told["count"], told["first"]
-
-
-def begun_lately(rollout: Rollout, now: datetime) -> QuerySet[DeviceUpdate]:
-    """Return the updates of a rollout that began in the last minute."""
-    return DeviceUpdate.objects.filter(
-        rollout=rollout, kind=DeviceUpdate.Kind.ROLLOUT, scheduled_at__gt=now - MINUTE
-    )
-
-
-def held_of(rollout: Rollout, now: datetime) -> int:
-    """Count the updates that hold a place: in flight, or given to a device that may still come.
-
-    A device that has not come for it in time holds none, so that a few that are away do not stop a
-    rollout; the offer asks again whether there is a place.
-    """
-    mine = DeviceUpdate.objects.filter(rollout=rollout, kind=DeviceUpdate.Kind.ROLLOUT)
-    waiting = mine.filter(status=DeviceUpdate.Status.SCHEDULED, scheduled_at__gt=now - PLACE_KEPT)
-    return mine.in_flight().values("pk").union(waiting.values("pk"), all=True).count()
+    return Opening.of_calendar(calendar)

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from devices.models import Device
 from releases.models import DeviceUpdate, Release, Rollout
-from releases.services.gate_facts import MINUTE, Facts, facts_of
+from releases.services.gate_facts import Facts, facts_of
 from releases.services.openings import Opening, blackout_at
+from releases.services.places import MINUTE, in_flight_with_lock
 from releases.services.targets import HOLDBACK
 from releases.trust.paths import trust_of
 
@@ -45,6 +46,7 @@ def offer_gate(*, update: DeviceUpdate, now: datetime) -> Gate | None:
         release=update.release,
         rollout=update.rollout if by_rollout else None,
         now=now,
+        with_crowd=False,
     )
     asked = (ask(facts) for ask in (_REASKED if by_rollout else _REASKED_SINGLE))
     return next((gate for gate in asked if not gate.passed), None)
@@ -154,7 +156,7 @@ def _tried(facts: Facts) -> Gate:
         ended = facts.bad_update
     if ended is None or ended.is_open:
         return Gate("tried", passed=True, seen="no", wanted="not tried before")
-    seen = f"{ended.get_status_display()}: {ended.failure_class}".rstrip(": ")
+    seen = f"{ended.status_label}: {ended.failure_class}".rstrip(": ")
     return Gate("tried", passed=False, seen=seen, wanted="not tried before")
 
 
@@ -163,7 +165,7 @@ def _other_update(facts: Facts) -> Gate:
     wanted = "no other update under way"
     if found is None:
         return Gate("other_update", passed=True, seen="none", wanted=wanted)
-    seen = f"{found.get_status_display()} to {found.to_version}"
+    seen = f"{found.status_label} to {found.to_version}"
     return Gate("other_update", facts.is_under_way, seen, wanted)
 
 
@@ -222,31 +224,35 @@ def _blackout(facts: Facts) -> Gate:
 
 def _rate(facts: Facts) -> Gate:
     most = facts.rollout.rate_per_minute if facts.rollout else None
-    if most is None or facts.begun is None:
+    if most is None:
         return Gate("rate", passed=True, seen="no bound", wanted="no bound")
-    passed = facts.is_under_way or facts.begun < most
-    changes_at = None if passed or facts.begun_first is None else facts.begun_first + MINUTE
-    seen = f"{facts.begun} begun in the last minute"
+    begun, first = facts.crowd.begun, facts.crowd.begun_first
+    passed = facts.is_under_way or begun < most
+    changes_at = None if passed or first is None else first + MINUTE
+    seen = f"{begun} begun in the last minute"
     return Gate("rate", passed, seen, f"fewer than {most}", changes_at)
 
 
 def _concurrency(facts: Facts) -> Gate:
     most = facts.rollout.concurrency if facts.rollout else None
-    if most is None or facts.held is None:
+    if most is None:
         return Gate("concurrency", passed=True, seen="no bound", wanted="no bound")
-    passed = facts.is_under_way or facts.held < most
-    return Gate("concurrency", passed, f"{facts.held} in flight", f"fewer than {most}")
+    count, what = facts.crowd.held, "in flight"
+    if facts.is_away and count < most:
+        # It keeps nobody from a place, and as many as there are may wait like it.
+        count, what = facts.crowd.waiting, "wait and are away"
+    passed = facts.is_under_way or count < most
+    return Gate("concurrency", passed, f"{count} {what}", f"fewer than {most}")
 
 
 def _place(facts: Facts) -> Gate:
-    """The same at the moment of the offer: what is in flight then, without those that wait."""
+    """The same at the moment of the offer, exact: what is in flight then."""
     most = facts.rollout.concurrency if facts.rollout else None
-    if most is None:
+    if facts.rollout is None or most is None:
         return Gate("concurrency", passed=True, seen="no bound", wanted="no bound")
-    others = DeviceUpdate.objects.in_flight().filter(
-        rollout=facts.rollout, kind=DeviceUpdate.Kind.ROLLOUT
-    )
-    count = others.exclude(device=facts.device).count()
+    if facts.open_update is not None and facts.open_update.status == DeviceUpdate.Status.OFFERED:
+        return Gate("concurrency", passed=True, seen="in flight itself", wanted="a place")
+    count = in_flight_with_lock(facts.rollout)
     return Gate("concurrency", count < most, f"{count} in flight", f"fewer than {most}")
 
 
@@ -263,8 +269,8 @@ GATES: list[Callable[[Facts], Gate]] = [
     *(_quarantine, _maintenance, _update_enabled, _version_lock, _running, _tried, _other_update),
     *(_stage, _percentage, _calendar, _window, _blackout, _rate, _concurrency),
 ]
-# What can close between scheduling and the device's question. Its place is kept meanwhile, and an
-# update whose bundle is gone is taken back by the offer itself.
+# What can close between scheduling and the device's question. The place comes last: who asks for it
+# holds up others. An update whose bundle is gone is taken back by the offer itself.
 _REASKED = [
     *(_release, _trust, _rollout, _lifecycle, _safe_mode, _quarantine, _maintenance),
     *(_update_enabled, _version_lock, _calendar, _window, _blackout, _place),

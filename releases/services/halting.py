@@ -2,8 +2,10 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from audit.services import Actor
 from common import limits
@@ -42,9 +44,10 @@ def rollout_halt(
 ) -> Rollout:
     """Stop a running or paused rollout; `rule` is the guardrail that fired.
 
-    What is scheduled or offered is cancelled in the same transaction and can be scheduled again
-    once somebody resumes; what devices have begun runs to its end. A plan that says so is rolled
-    back as well. Raises RolloutConflict when it is not running or paused.
+    What is scheduled or offered is cancelled in the same transaction, of very many HALT_CHUNK: the
+    sweep takes the rest, of which nothing is offered any more. It can be scheduled again once
+    somebody resumes; what devices have begun runs to its end. A plan that says so is rolled back
+    as well. Raises RolloutConflict when it is not running or paused.
     """
     _halt(rollout, reason=reason, rule=rule, actor=actor, now=now)
     if rollout.on_halt == Rollout.OnHalt.ROLLBACK:
@@ -94,10 +97,37 @@ def _halt(
     rollout_tell(rollout, "halt", words, actor=actor, now=now, cancelled=cancelled, rule=rule)
 
 
+def halts_finish(*, now: datetime) -> int:
+    """Cancel what a halt of very many updates has left; return how many."""
+    waiting = DeviceUpdate.objects.filter(rollout=OuterRef("pk"), status__in=WAITING)
+    left = Exists(waiting.exclude(kind=DeviceUpdate.Kind.ROLLBACK))
+    halted = Rollout.objects.filter(left, status=Status.HALTED).order_by("pk")
+    return sum(_halt_finish(pk, now=now) for pk in list(halted.values_list("pk", flat=True)))
+
+
+@transaction.atomic
+def _halt_finish(pk: UUID, *, now: datetime) -> int:
+    rows = Rollout.objects.select_for_update(skip_locked=True, of=("self",))
+    rollout = rows.filter(pk=pk, status=Status.HALTED).first()
+    return waiting_cancel(rollout=rollout, reason=rollout.reason, now=now) if rollout else 0
+
+
+def _waiting(rollout: Rollout) -> QuerySet[DeviceUpdate]:
+    rows = DeviceUpdate.objects.filter(rollout=rollout, status__in=WAITING)
+    return rows.exclude(kind=DeviceUpdate.Kind.ROLLBACK)
+
+
 def waiting_cancel(*, rollout: Rollout, reason: str, now: datetime) -> int:
-    """Cancel what no device has begun and set its targets free; return how many."""
-    waiting = DeviceUpdate.objects.filter(rollout=rollout, status__in=WAITING)
-    cancelled = waiting.exclude(kind=DeviceUpdate.Kind.ROLLBACK).update(
+    """Cancel what no device has begun and set its targets free; return how many.
+
+    Of very many not all at once: the offer refuses the rest, and the sweep comes for them.
+    """
+    # Whoever was told of it first: an offer may be begun at any moment.
+    offered_first = F("offered_at").desc(nulls_last=True)
+    next_ones = _waiting(rollout).order_by(offered_first, "pk")[: limits.HALT_CHUNK]
+    cancelled = DeviceUpdate.objects.filter(
+        pk__in=list(next_ones.values_list("pk", flat=True)), status__in=WAITING
+    ).update(
         status=DeviceUpdate.Status.CANCELLED,
         finished_at=now,
         deadline_at=None,

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
 
 from audit.services import Actor, record
+from common.db import fetch_all
 from releases.errors import TrustConflict
-from releases.models import Artifact, Release, TrustMetadata, TrustTarget
+from releases.models import Artifact, Release, TrustTarget
 from releases.services.trust_drafts import draft_put, drafts_publish
 from releases.services.trust_repository import (
     InForce,
@@ -28,8 +28,25 @@ from releases.trust.paths import GENERAL, STAGED, manifest_path
 from releases.trust.roles import ROOT, TARGETS, TIMESTAMP
 
 REACHES = (STAGED, GENERAL)
+# What stands above both.
+CHAIN = [ROOT, TARGETS]
 # A slash would leave the pattern its role is delegated, anything else is quoted in addresses.
 ROLE_IN_PATH = re.compile(r"[^/\\\x00-\x1f\x7f]+")
+
+
+# Every manifest of the release is listed, and no signature above it has expired.
+REACHES_SQL = """
+SELECT t.release_id, t.trust
+  FROM (SELECT release_id, organization_id, split_part(path, '/', 1) AS trust
+          FROM releases_trusttarget WHERE release_id = ANY(%(releases)s)
+         GROUP BY 1, 2, 3
+        HAVING bool_and(signed_at IS NOT NULL AND withdrawn_at IS NULL)) t
+ WHERE (SELECT bool_and(coalesce((SELECT m.expires_at > now() FROM releases_trustmetadata m
+                                   WHERE m.organization_id = t.organization_id
+                                     AND m.role = above.role
+                                   ORDER BY m.version DESC LIMIT 1), false))
+          FROM unnest(%(chain)s::text[] || t.trust) above(role))
+"""
 
 
 @transaction.atomic
@@ -119,39 +136,11 @@ def reach_of(release: Release) -> frozenset[str]:
 
 def reaches_of(releases: Iterable[Release]) -> dict[UUID, frozenset[str]]:
     """Return for each release which of staged and general vouch for all its manifests now."""
-    asked = list(releases)
-    rows = TrustTarget.objects.filter(release__in=[release.pk for release in asked])
-    found: dict[UUID, dict[str, bool]] = {}
-    for release_id, path, signed_at, withdrawn_at in rows.values_list(
-        "release_id", "path", "signed_at", "withdrawn_at"
-    ):
-        trust, _, _ = path.partition("/")
-        reach = found.setdefault(release_id, {})
-        is_signed = signed_at is not None and withdrawn_at is None
-        reach[trust] = reach.get(trust, True) and is_signed
-    valid = _unexpired({release.organization_id for release in asked})
-    return {
-        release.pk: frozenset(
-            trust for trust, is_signed in found.get(release.pk, {}).items() if is_signed
-        )
-        & valid.get(release.organization_id, frozenset())
-        for release in asked
-    }
-
-
-def _unexpired(organizations: set[UUID]) -> dict[UUID, frozenset[str]]:
-    """Return which of staged and general have a chain of signatures that has not expired."""
-    rows = TrustMetadata.objects.filter(
-        organization__in=organizations, role__in=[ROOT, TARGETS, *REACHES]
-    ).order_by("organization", "role", "-version")
-    newest = rows.distinct("organization", "role").annotate(asked_at=Now())
-    valid: dict[UUID, set[str]] = {}
-    for organization_id, role, expires_at, asked_at in newest.values_list(
-        "organization_id", "role", "expires_at", "asked_at"
-    ):
-        if expires_at > asked_at:
-            valid.setdefault(organization_id, set()).add(role)
-    return {
-        organization_id: frozenset(roles & {*REACHES}) if {ROOT, TARGETS} <= roles else frozenset()
-        for organization_id, roles in valid.items()
-    }
+    asked = [release.pk for release in releases]
+    if not asked:
+        return {}
+    rows = fetch_all(REACHES_SQL, {"releases": asked, "chain": CHAIN})
+    found: dict[UUID, set[str]] = {pk: set() for pk in asked}
+    for release_id, trust in rows:
+        found[release_id].add(trust)
+    return {pk: frozenset(trusts) for pk, trusts in found.items()}

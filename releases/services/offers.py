@@ -78,7 +78,7 @@ def _may_begin(row: DeviceUpdate, *, now: datetime) -> bool:
     """Ask the gates again; what was offered and not begun goes back when one has closed."""
     closed = row.is_paused or offer_gate(update=row, now=now) is not None
     if closed and row.status == Status.OFFERED:
-        moved(row, status=Status.SCHEDULED, offered_at=None, deadline_at=None)
+        moved(row, status=Status.SCHEDULED, offered_at=None, deadline_at=None, keeps_place=False)
     return not closed
 
 

@@ -13,6 +13,7 @@ from django.db.models import Count, F, Q
 from common import limits
 from common.db import fetch_all, only_one_runs
 from common.ids import uuid7
+from devices.models import Device
 from releases.evidence import Evidence
 from releases.models import HealthPair, Rollout
 from releases.services.guardrails import OBSERVE_MINUTES, since_of
@@ -20,63 +21,106 @@ from releases.services.guardrails import OBSERVE_MINUTES, since_of
 _MINUTES = f"coalesce((r.regression->>'observe_minutes')::integer, {OBSERVE_MINUTES})"
 
 # Claimed updates that have no pair yet, with what their device was before: its health is that of
-# the last heartbeat before it was offered. Older claims are left alone: their time is over.
+# the last heartbeat before it was offered. Older claims are left alone: their time is over. What
+# was paired a moment ago is taken out by a list, as no statistics know of it yet.
 _FRESH = f"""
-    SELECT u.id, u.organization_id, u.rollout_id, u.device_id, u.to_version, u.claimed_at,
-           d.role, d.site, {_MINUTES} AS minutes,
+    SELECT u.*, d.role, d.site,
            coalesce((SELECT h.health FROM devices_heartbeat h
                       WHERE h.device_id = u.device_id
-                        AND h.at < coalesce(u.offered_at, u.scheduled_at)
-                        AND h.at > u.scheduled_at - interval '1 day'
+                        AND h.at < u.left_at AND h.at > u.scheduled_at - interval '1 day'
                       ORDER BY h.at DESC LIMIT 1), 'healthy') AS health
-      FROM releases_rollout r
-      JOIN releases_deviceupdate u ON u.rollout_id = r.id AND u.kind = 'rollout'
-      JOIN devices_device d ON d.id = u.device_id
-     WHERE r.status IN ('running', 'paused')
-       AND coalesce((r.regression->>'enabled')::boolean, true)
-       AND u.status IN ('claimed', 'verified', 'failed', 'rolled_back')
-       AND u.claimed_at > %(now)s - {_MINUTES} * interval '1 minute'
-       AND u.failure_class <> 'false_success'
-       AND NOT EXISTS (SELECT FROM releases_healthpair p WHERE p.update_id = u.id)
-     ORDER BY u.id LIMIT %(rows)s"""  # noqa: S608 - only constants of this module are put in
-
+      FROM (SELECT u.id, u.organization_id, u.rollout_id, u.device_id, u.to_version, u.claimed_at,
+                   u.scheduled_at, coalesce(u.offered_at, u.scheduled_at) AS left_at,
+                   {_MINUTES} AS minutes
+              FROM releases_rollout r
+              JOIN releases_deviceupdate u ON u.rollout_id = r.id AND u.kind = 'rollout'
+             WHERE r.status IN ('running', 'paused')
+               AND coalesce((r.regression->>'enabled')::boolean, true)
+               AND u.status IN ('claimed', 'verified', 'failed', 'rolled_back')
+               AND u.claimed_at > %(now)s - {_MINUTES} * interval '1 minute'
+               AND u.failure_class <> 'false_success'
+               AND u.id NOT IN (SELECT update_id FROM releases_healthpair
+                                 WHERE judged_at IS NULL AND due_at > %(now)s)
+             ORDER BY u.claimed_at, u.id LIMIT %(rows)s) u
+      JOIN devices_device d ON d.id = u.device_id"""  # noqa: S608 - only constants are put in
+# Who stands beside an update of these rollouts already.
+_USED = """
+    SELECT rollout_id, control_id FROM releases_healthpair
+     WHERE rollout_id IN (SELECT rollout_id FROM fresh)"""
+_UNUSED = "(f.rollout_id, {device}) NOT IN (SELECT rollout_id, control_id FROM used)"
+# Of one segment of a rollout: those whose turn comes last.
+_LAST = """
+    (SELECT t.device_id, false AS kept_out, t.bucket FROM releases_rollouttarget t
+      WHERE t.rollout_id = f.rollout_id AND t.segment = '{segment}'
+        AND t.update_id IS NULL AND t.left_out = '' AND {unused}
+      ORDER BY t.bucket DESC LIMIT %(looked_at)s)"""
+_KEPT_OUT = """
+    (SELECT t.device_id, true, t.bucket FROM releases_rollouttarget t
+      WHERE t.rollout_id = f.rollout_id AND t.update_id IS NULL AND t.left_out <> '' AND {unused}
+      ORDER BY t.bucket DESC LIMIT %(looked_at)s)"""
+# Not in the rollout at all. However many are, as many are looked at.
+_OUTSIDE = """
+    (SELECT o.id, false, 10000
+       FROM (SELECT id FROM devices_device
+              WHERE organization_id = f.organization_id AND role IN (SELECT role FROM fresh)
+              LIMIT %(looked_at)s) o
+      WHERE NOT EXISTS (SELECT FROM releases_rollouttarget t
+                         WHERE t.rollout_id = f.rollout_id AND t.device_id = o.id)
+        AND {unused})"""
+_CHOICE = "UNION ALL".join(
+    [
+        *(
+            _LAST.format(segment=segment, unused=_UNUSED.format(device="t.device_id"))
+            for segment in Device.Segment.values
+        ),
+        _KEPT_OUT.format(unused=_UNUSED.format(device="t.device_id")),
+        _OUTSIDE.format(unused=_UNUSED.format(device="o.id")),
+    ]
+)
 # Who could stand beside them: present, left in peace, not updated by the rollout and not about to
 # be, and not used by it before. Those who are last in its order come first: they stay longest.
-_SPARE = """
-    SELECT f.rollout_id, d.id AS device_id, d.role, d.site, s.health,
-           t.left_out <> '' AS kept_out, coalesce(t.bucket, 10000) AS bucket
+# Found along indexes, so that it costs the same however large the fleet is.
+_SPARE = f"""
+    SELECT f.rollout_id, d.id AS device_id, d.role, d.site, s.health, c.kept_out, c.bucket
       FROM (SELECT DISTINCT rollout_id, organization_id, to_version FROM fresh) f
-      JOIN devices_device d ON d.organization_id = f.organization_id
+     CROSS JOIN LATERAL ({_CHOICE}) c
+      JOIN devices_device d ON d.id = c.device_id
       JOIN devices_devicestate s ON s.device_id = d.id
-      LEFT JOIN releases_rollouttarget t ON t.rollout_id = f.rollout_id AND t.device_id = d.id
      WHERE d.role IN (SELECT role FROM fresh)
        AND d.lifecycle = 'active' AND NOT d.safe_mode AND NOT d.maintenance_mode
-       AND s.version <> f.to_version AND t.update_id IS NULL
+       AND s.version <> f.to_version
        AND NOT EXISTS (SELECT FROM releases_deviceupdate o
                         WHERE o.device_id = d.id
                           AND o.status IN ('scheduled', 'offered', 'downloading', 'installing',
-                                           'awaiting_confirmation', 'claimed'))
-       AND NOT EXISTS (SELECT FROM releases_healthpair p
-                        WHERE p.rollout_id = f.rollout_id AND p.control_id = d.id)"""
+                                           'awaiting_confirmation', 'claimed'))"""  # noqa: S608
 
-# The first pass looks at the site too. Within a group of devices that are alike the n-th update
-# gets the n-th spare device: deterministic, and no device twice.
-_PAIRS = """
-WITH fresh AS MATERIALIZED ({fresh}), spare AS MATERIALIZED ({spare}), wanted AS (
-    SELECT *, row_number() OVER (PARTITION BY rollout_id, role, health{site} ORDER BY id) AS n
-      FROM fresh
-), given AS (
-    SELECT *, row_number() OVER (PARTITION BY rollout_id, role, health{site}
-                                 ORDER BY kept_out DESC, bucket DESC, device_id) AS n
-      FROM spare
-)
-SELECT w.id, w.organization_id, w.rollout_id, g.device_id,
-       w.claimed_at + w.minutes * interval '1 minute'
-  FROM wanted w
-  JOIN (SELECT * FROM given WHERE n <= (SELECT max(n) FROM wanted)) g
-       USING (rollout_id, role, health{site}, n)
- ORDER BY w.id
-"""
+# Within a group of devices that are alike the n-th update gets the n-th spare device:
+# deterministic, and no device twice.
+_ALIKE = """
+    SELECT w.id, w.organization_id, w.rollout_id, g.device_id,
+           w.claimed_at + w.minutes * interval '1 minute' AS due_at
+      FROM (SELECT *, row_number() OVER (PARTITION BY rollout_id, role, health{site}
+                                         ORDER BY claimed_at, id) AS n
+              FROM {wanted}) w
+      JOIN (SELECT *, row_number() OVER (PARTITION BY rollout_id, role, health{site}
+                                         ORDER BY kept_out DESC, bucket DESC, device_id) AS n
+              FROM {given}) g USING (rollout_id, role, health{site}, n)"""
+# First at the same site, then the rest of both anywhere.
+_PAIRS = f"""
+WITH fresh AS MATERIALIZED ({_FRESH}), used AS MATERIALIZED ({_USED}), spare AS MATERIALIZED ({
+    _SPARE
+}),
+near AS MATERIALIZED ({_ALIKE.format(site=", site", wanted="fresh", given="spare")}),
+far AS ({
+    _ALIKE.format(
+        site="",
+        wanted="fresh WHERE id NOT IN (SELECT id FROM near)",
+        given='''spare a WHERE NOT EXISTS (SELECT FROM near n WHERE n.rollout_id = a.rollout_id
+                                                        AND n.device_id = a.device_id)''',
+    )
+})
+SELECT * FROM near UNION ALL SELECT * FROM far
+"""  # noqa: S608
 
 # A device began anew as often as its boot id changed. `of` is whose, `began` when the time of
 # comparison began, `before` when the same time before it ended.
@@ -128,12 +172,8 @@ def pairs_match(*, now: datetime) -> int:
     """Pair freshly claimed updates with devices like them; return how many found one."""
     if not only_one_runs("releases.pairs_match"):
         return 0
-    return _match(", site", now=now) + _match("", now=now)
-
-
-def _match(site: str, *, now: datetime) -> int:
-    statement = _PAIRS.format(fresh=_FRESH, spare=_SPARE, site=site)
-    found = fetch_all(statement, {"now": now, "rows": limits.PAIRS_PER_ROUND})
+    asked = {"now": now, "rows": limits.PAIRS_PER_ROUND, "looked_at": limits.PAIRS_LOOKED_AT}
+    found = fetch_all(_PAIRS, asked)
     HealthPair.objects.bulk_create(
         [
             HealthPair(

@@ -1,9 +1,9 @@
 """Into safe mode and out of it: the flag, what the device is told, and the updates that wait."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from audit.services import Actor
 from commands.errors import DeviceNotCommandable, QueueFull
@@ -16,11 +16,15 @@ from devices.models import Device, DeviceRecovery
 from devices.services import recovery as facts
 from releases.kinds import SAFE_MODE
 from releases.models import DeviceUpdate
+from releases.services.overtaking import claim_overtake
 from releases.services.sweeping import RECOVERY, Sweep
 from releases.services.waiting import updates_take_back
 
 # Devices a round of the sweep settles at the most.
 ROWS = 500
+_FREE = "The device was let out of safe mode."
+# How long a device that could not be told that it was let out is told again.
+_LATELY = timedelta(days=7)
 # It waits for a device that is away: the mode holds until somebody ends it.
 _OPTIONS = Options(priority=PRIORITIES["urgent"], expires_in_s=limits.COMMAND_TTL_MAX_S)
 
@@ -31,11 +35,26 @@ def recovery_enter(
 ) -> bool:
     """Put a device into safe mode, tell it, and take back the updates it has not begun.
 
-    False when it is there already. A device that went by itself is told nothing. One whose queue
-    is full learns it from its configuration. Raises LifecycleForbids.
+    A claim that is not proved yet has failed: in safe mode nothing proves it. False when the device
+    is there already, unless it was about to leave by a claimed redeploy. A device that went by
+    itself is told nothing. One whose queue is full is told by the sweep. Raises LifecycleForbids.
     """
-    if not facts.safe_mode_enter(device=device, reason=reason, source=source, actor=actor, now=now):
-        return False
+    is_awaited = facts.safe_mode_awaited(device)
+    entered = facts.safe_mode_enter(
+        device=device, reason=reason, source=source, actor=actor, now=now
+    )
+    by_itself = source == DeviceRecovery.Source.AGENT
+    overtaken = claim_overtake(
+        device=device,
+        reason=f"The device went into safe mode before it was proved: {reason}",
+        actor=actor,
+        now=now,
+        is_ill=by_itself and not is_awaited,
+    )
+    if not entered:
+        if overtaken is None or overtaken.kind != DeviceUpdate.Kind.REDEPLOY:
+            return False
+        facts.safe_mode_again(device=device, reason=reason, source=source, actor=actor, now=now)
     updates_take_back(device=device, reason="The device went into safe mode.", now=now)
     _tell(device, enter=True, reason=reason, by=source, actor=actor, now=now)
     return True
@@ -94,6 +113,26 @@ def recovery_update_ended(*, update: DeviceUpdate, now: datetime) -> bool:
 
 
 @transaction.atomic
+def recovery_redeploy_failed(*, update: DeviceUpdate, now: datetime) -> None:
+    """Bring a device back to where it was before a redeploy that did not hold.
+
+    One that claimed it and waited for the proof with its application running is told to go back
+    into safe mode. Any of them is kept from updates by a quarantine, as before.
+    """
+    device = Device.objects.select_related("organization").get(pk=update.device_id)
+    since = facts.recovery_lock(device).safe_mode_since
+    reason = f"Redeploy of {update.to_version} did not hold: {update.error}"[: limits.LINE_CHARS]
+    is_of_this_mode = since is not None and update.scheduled_at >= since
+    if device.safe_mode and is_of_this_mode and update.claimed_at is not None:
+        source = DeviceRecovery.Source.AUTOMATIC
+        facts.safe_mode_again(device=device, reason=reason, source=source, actor=None, now=now)
+        _tell(device, enter=True, reason=reason, by=source, actor=None, now=now)
+    if device.lifecycle == Device.Lifecycle.ACTIVE:
+        until = now + timedelta(minutes=limits.QUARANTINE_MINUTES)
+        quarantine_begin(device=device, until=until, reason=reason, actor=None, now=now)
+
+
+@transaction.atomic
 def recoveries_settle(*, now: datetime) -> dict[str, int]:
     """Do what nobody did: end safe modes that are proven over, tell devices that do not know.
 
@@ -109,6 +148,10 @@ def recoveries_settle(*, now: datetime) -> dict[str, int]:
         updates_take_back(device=device, reason="The device is in safe mode.", now=now)
         done["told"] += _tell(
             device, enter=True, reason=recovery.reason, by=recovery.source, actor=None, now=now
+        )
+    for recovery in _unfreed(now):
+        done["told"] += _tell(
+            recovery.device, enter=False, reason=_FREE, by="sweep", actor=None, now=now
         )
     return done
 
@@ -136,6 +179,20 @@ def _untold() -> list[DeviceRecovery]:
     return list(rows.order_by("safe_mode_since")[:ROWS])
 
 
+def _unfreed(now: datetime) -> list[DeviceRecovery]:
+    """Return devices that were let out lately, never told so, and not heard of since."""
+    told = Command.objects.filter(
+        device=OuterRef("pk"),
+        kind=SAFE_MODE,
+        payload__enter=False,
+        created_at__gte=OuterRef("exited_at"),
+    )
+    silent = Q(diagnostics_at__isnull=True) | Q(diagnostics_at__lt=F("exited_at"))
+    let_out = DeviceRecovery.objects.filter(silent, exited_at__gt=now - _LATELY)
+    rows = let_out.filter(~Exists(told), device__safe_mode=False)
+    return list(rows.select_related("device__organization").order_by("exited_at")[:ROWS])
+
+
 def _tell(
     device: Device, *, enter: bool, reason: str, by: str, actor: Actor | None, now: datetime
 ) -> bool:
@@ -158,7 +215,7 @@ def _tell(
             source=source,
         )
     except (QueueFull, DeviceNotCommandable):
-        # Its configuration says the same, and the sweep tries again.
+        # The sweep tries again.
         return False
     return True
 

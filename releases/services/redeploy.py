@@ -12,6 +12,7 @@ from devices.models import Device, DeviceRecovery, DeviceState
 from devices.services.recovery import device_quarantine_end, recovery_lock
 from releases.errors import RecoveryRefused, UpdateConflict
 from releases.models import Artifact, DeviceUpdate, Release
+from releases.services.overtaking import claim_overtake
 from releases.services.waiting import open_update, updates_take_back
 
 _WENT_WRONG = [DeviceUpdate.Status.FAILED, DeviceUpdate.Status.ROLLED_BACK]
@@ -24,16 +25,18 @@ def recovery_redeploy(
     """Schedule a release for a device that is in safe mode, in quarantine, or failed.
 
     Its newest diagnostics have to say that all checks passed; `force_reason` goes past that and is
-    kept in the log. What waits for the device is cancelled, its quarantine ends; safe mode ends
-    when the update is verified. Raises RecoveryRefused, which says what is missing, and
-    UpdateConflict while the device is busy with another update.
+    kept in the log. What waits for the device is cancelled, a claim that is not proved yet has
+    failed, its quarantine ends; safe mode ends when the update is verified. Raises RecoveryRefused,
+    which says what is missing, and UpdateConflict while the device installs another update.
     """
     recovery = recovery_lock(device)
     artifact = _artifact(device, release)
     _check_device(device, recovery, release=release, now=now)
     if not force_reason:
         _check_diagnostics(device, recovery)
-    updates_take_back(device=device, reason=f"{release.version} is deployed again.", now=now)
+    why = f"{release.version} is deployed again."
+    updates_take_back(device=device, reason=why, now=now)
+    claim_overtake(device=device, reason=f"Not proved yet when {why}", actor=actor, now=now)
     _check_idle(device)
     was_quarantined = device.lifecycle == Device.Lifecycle.QUARANTINED
     if was_quarantined:
@@ -173,9 +176,10 @@ def failed_checks(diagnostics: dict[str, Any] | None) -> list[str]:
 def _check_idle(device: Device) -> None:
     busy = open_update(device)
     if busy is not None:
+        until = f", at {busy.deadline_at:%H:%M} UTC at the latest" if busy.deadline_at else ""
         raise UpdateConflict(
             f"{device.device_id} is {busy.get_status_display()} {busy.to_version}."
-            " Wait until that has ended.",
+            f" Wait until that has ended{until}.",
             update_status=busy.status,
             update_id=busy.pk,
         )

@@ -11,12 +11,12 @@ _SCHEDULE = """
 WITH next AS MATERIALIZED ({next}), made AS (
   INSERT INTO releases_deviceupdate (
          organization_id, device_id, release_id, artifact_id, rollout_id, kind, segment,
-         from_version, from_commit, to_version, to_commit, status, is_paused, step,
+         from_version, from_commit, to_version, to_commit, status, is_paused, keeps_place, step,
          failure_class, error_code, error, timings, verify_minutes, scheduled_at, created_by,
          reason)
   SELECT %(organization)s, n.device_id, %(release)s, a.id, %(rollout)s, 'rollout', n.segment,
          coalesce(n.version, ''), coalesce(n.commit, ''), %(version)s, %(commit)s, 'scheduled',
-         false, '', '', '', '', '{{}}', %(verify_minutes)s, %(now)s, %(created_by)s, ''
+         false, n.is_there, '', '', '', '', '{{}}', %(verify_minutes)s, %(now)s, %(created_by)s, ''
     FROM next n
     JOIN LATERAL (SELECT id FROM releases_artifact
                    WHERE release_id = %(release)s AND status = 'stored' AND role IN (n.role, '')

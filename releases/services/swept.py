@@ -13,7 +13,11 @@ from devices.models import Device, DeviceEvent
 from devices.services.recovery import update_failures_forget
 from releases.models import DeviceUpdate, RolloutEvent
 from releases.services.ends import COUNTED
-from releases.services.recovery import recovery_failure_count, recovery_update_ended
+from releases.services.recovery import (
+    recovery_failure_count,
+    recovery_redeploy_failed,
+    recovery_update_ended,
+)
 
 _NAMED = 50
 _Severity = DeviceEvent.Severity
@@ -73,12 +77,14 @@ def _tell_recovery(ended: list[Ended], *, now: datetime) -> None:
     well = [one.device_id for one in ended if one.status == "verified"]
     update_failures_forget(devices=well)
     # Few: deployments that somebody ordered for one device in trouble.
-    proofs = DeviceUpdate.objects.filter(
-        pk__in=[one.id for one in ended if one.status == "verified"],
-        kind=DeviceUpdate.Kind.REDEPLOY,
+    redeploys = DeviceUpdate.objects.filter(
+        pk__in=[one.id for one in ended], kind=DeviceUpdate.Kind.REDEPLOY
     )
-    for update in proofs.order_by("device_id"):
-        recovery_update_ended(update=update, now=now)
+    for update in redeploys.order_by("device_id"):
+        if update.status == DeviceUpdate.Status.VERIFIED:
+            recovery_update_ended(update=update, now=now)
+        else:
+            recovery_redeploy_failed(update=update, now=now)
 
 
 def _tell_rollouts(ended: list[Ended], *, now: datetime) -> None:

@@ -20,22 +20,28 @@ _SHOWS = """
     (u.to_version <> '' AND s.version = u.to_version
      OR (u.to_version = '' OR s.version = '') AND s.commit <> '' AND u.to_commit <> ''
         AND (starts_with(u.to_commit, s.commit) OR starts_with(s.commit, u.to_commit)))"""
-_PROOF = f"(s.last_seen > u.claimed_at AND s.health = 'healthy' AND {_SHOWS})"
+# In safe mode the application of no release runs, but that of a redeploy, which ends the mode.
+_PROOF = f"""(s.last_seen > u.claimed_at AND s.health = 'healthy' AND {_SHOWS}
+              AND (u.kind = 'redeploy' OR NOT d.safe_mode))"""
 _GRACE = """coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) * interval '1 second'"""
 
 # Since when it is well: the heartbeat that first showed it, or the last time it became healthy.
+# Those that are not well any more go first: they must not be taken for proved.
 _HEALTHY_SINCE = f"""
 UPDATE releases_deviceupdate u
    SET healthy_since = p.since
-  FROM (SELECT u.id,
-               CASE WHEN {_PROOF} THEN
-                    CASE WHEN u.healthy_since IS NULL THEN s.last_seen
-                         ELSE greatest(u.healthy_since, s.health_since) END
-               END AS since
+  FROM (SELECT u.id, p.since
           FROM releases_deviceupdate u
           JOIN devices_devicestate s ON s.device_id = u.device_id
-         WHERE u.status = 'claimed') p
- WHERE u.id = p.id AND u.status = 'claimed' AND u.healthy_since IS DISTINCT FROM p.since
+          JOIN devices_device d ON d.id = u.device_id
+         CROSS JOIN LATERAL (
+               SELECT CASE WHEN {_PROOF} THEN
+                           CASE WHEN u.healthy_since IS NULL THEN s.last_seen
+                                ELSE greatest(u.healthy_since, s.health_since) END
+                      END AS since) p
+         WHERE u.status = 'claimed' AND u.healthy_since IS DISTINCT FROM p.since
+         ORDER BY p.since IS NOT NULL LIMIT %(rows)s) p
+ WHERE u.id = p.id AND u.status = 'claimed'
 """  # noqa: S608 - only constants of this module are put in
 
 _JOINED = """
@@ -48,7 +54,8 @@ _VERIFY = f"""
 WITH proved AS (
     SELECT u.id {_JOINED}
      WHERE u.status = 'claimed' AND {_PROOF}
-       AND s.last_seen >= u.healthy_since + u.verify_minutes * interval '1 minute'
+       AND s.last_seen >= greatest(u.healthy_since, s.health_since)
+                          + u.verify_minutes * interval '1 minute'
      ORDER BY u.id LIMIT %(rows)s FOR UPDATE OF u SKIP LOCKED
 )
 UPDATE releases_deviceupdate u
@@ -96,6 +103,8 @@ WITH due AS (
                      'No heartbeat said which version runs.'
                 WHEN NOT {_SHOWS} THEN
                      format('It claimed %%s, and its state shows %%s.', u.to_version, s.version)
+                WHEN d.safe_mode AND u.kind <> 'redeploy' THEN
+                     'The device is in safe mode, where the application does not run.'
                 ELSE format('It runs %%s and was %%s, not healthy for %%s min without a gap.',
                             u.to_version, s.health, u.verify_minutes) END AS words {_JOINED}
      WHERE u.status = ANY (%(open)s) AND u.deadline_at <= %(now)s
@@ -109,10 +118,12 @@ RETURNING u.id, u.organization_id, u.device_id, u.rollout_id, u.to_version, u.st
           u.failure_class, u.error, NOT due.away
 """  # noqa: S608
 
-# For a device that waits because its rollout is paused the time stands still.
+# For a device that waits because its rollout is paused the time stands still: before it fetches
+# the bundle, and before it stops what runs (`holding` is the agent's word for that).
 _STAND_STILL = """
 UPDATE releases_deviceupdate SET deadline_at = %(now)s + interval '15 minutes'
- WHERE status IN ('offered', 'downloading') AND is_paused
+ WHERE (status IN ('offered', 'downloading') OR status = 'installing' AND step = 'holding')
+   AND is_paused
    AND deadline_at < %(now)s + interval '5 minutes'
 """
 
@@ -122,7 +133,7 @@ def updates_verify(*, now: datetime) -> dict[str, int]:
     """End claimed updates that are proved, and those that were false; return how many of each."""
     if not only_one_runs("releases.updates_verify"):
         return {}
-    execute(_HEALTHY_SINCE)
+    execute(_HEALTHY_SINCE, {"rows": limits.UPDATE_SWEEP_ROWS})
     verified = _run(_VERIFY, now=now)
     false = _run(_LIES, now=now)
     updates_ended([*verified, *false], now=now)

@@ -11,6 +11,7 @@ from audit.models import AuditEntry
 from common import clock
 from devices.models import Device, DeviceState
 from releases.models import ChaosOrder, DeviceUpdate
+from releases.services.chaos import STEPS
 from releases.tests.updating import device_of, release_of, rollout_of, updating
 
 pytestmark = pytest.mark.django_db
@@ -59,15 +60,21 @@ def offered(client: APIClient, device: Device) -> Any:
 def test_the_next_update_is_told_to_go_wrong_and_the_one_after_is_not(
     hooks: None, device: Device, device_api: APIClient, admin_api: APIClient
 ):
-    assert asked(admin_api, "fail-update", device, at="health", mode="fail") == 204
+    assert asked(admin_api, "fail-update", device, at="checking", mode="fail") == 204
     update = updating(device, rollout_of(release_of(device.organization, "2.0.0")))
 
     for _ in range(2):
-        assert offered(device_api, device) == {"mode": "fail", "fail_at": "health"}
+        assert offered(device_api, device) == {"mode": "fail", "fail_at": "checking"}
     DeviceUpdate.objects.filter(pk=update.pk).update(status="cancelled", finished_at=clock.now())
     updating(device, rollout_of(release_of(device.organization, "3.0.0", counter=2)))
     assert offered(device_api, device) == {}
-    assert AuditEntry.objects.get(action="chaos.order").after["at"] == "health"
+    assert AuditEntry.objects.get(action="chaos.order").after["at"] == "checking"
+
+
+def test_a_step_no_update_has_is_refused(hooks: None, device: Device, admin_api: APIClient):
+    assert asked(admin_api, "fail-update", device, at="install") == 422
+    assert asked(admin_api, "fail-update", device) == 204
+    assert ChaosOrder.objects.get().at in STEPS
 
 
 def test_what_was_ordered_has_no_effect_once_hooks_are_off(device: Device, device_api: APIClient):

@@ -17,6 +17,7 @@ from common import clock, limits
 from devices.models import Device, DeviceEvent, DriftReport
 from devices.services.groups import group_grant
 from devices.tests.factories import DeviceFactory, group_of
+from releases.models import DeviceUpdate
 from releases.services.drift_repair import drifts_repair
 from releases.tasks import drifts_repair as drifts_repair_task
 from releases.tests.factories import ReleaseFactory, update_of
@@ -196,6 +197,21 @@ def test_files_are_not_put_back_while_they_change_or_in_safe_mode(
         "recovery_refused",
         "recovery_refused",
     ]
+
+
+def test_files_of_a_release_that_waits_for_its_proof_are_put_back(
+    operator_api: APIClient, device: Device
+):
+    report = drifted(device)
+    update_of(
+        device,
+        ReleaseFactory(organization=device.organization),
+        status="claimed",
+        claimed_at=clock.now(),
+    )
+
+    assert operator_api.post(f"/api/v1/drift/{report.pk}/repair", {}).status_code == 201
+    assert DeviceUpdate.objects.get().status == "claimed"
 
 
 # --- by itself ---

@@ -6,10 +6,11 @@ import pytest
 
 from accounts.principals import Principal
 from audit.models import AuditEntry
-from common import clock
+from common import clock, limits
 from devices.models import Device
 from releases.errors import RolloutConflict
 from releases.models import DeviceUpdate, Rollout, RolloutEvent, RolloutTarget
+from releases.services.advance import rollouts_advance
 from releases.services.guardrails import rollout_judge
 from releases.services.halting import rollout_halt, rollout_rollback
 from releases.services.rollbacks import rollbacks_advance
@@ -51,6 +52,25 @@ def halt(rollout: Rollout, **fields: Any) -> Rollout:
 def status_of(row: Any) -> str:
     row.refresh_from_db()
     return str(row.status)
+
+
+def test_of_very_many_a_halt_offers_nothing_and_the_sweep_takes_back_the_rest(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "HALT_CHUNK", 1)
+    rows = [one(rollout, "scheduled") for _ in range(2)]
+    rows.append(one(rollout, "offered", offered_at=clock.now()))
+
+    halt(rollout)
+
+    assert [status_of(row) for row in rows] == ["scheduled", "scheduled", "cancelled"]
+    for row in rows:
+        asked = api_as(row.device).get(f"/api/v1/devices/{row.device.device_id}/update")
+        assert asked.status_code == 204
+    rollouts_advance(now=clock.now())
+    rollouts_advance(now=clock.now())
+    assert {status_of(row) for row in rows} == {"cancelled"}
+    assert not RolloutTarget.objects.filter(update__isnull=False).exists()
 
 
 def test_a_halt_takes_back_what_no_device_has_begun_and_leaves_the_rest(

@@ -93,6 +93,7 @@ plans = st.fixed_dictionaries({
     "rate": st.sampled_from([None, None, 1, 3]),
     "concurrency": st.sampled_from([None, None, 1, 3]),
     "before": st.lists(st.sampled_from(["scheduled", "offered", "downloading"]), max_size=2),
+    "keeps_place": st.booleans(),
     "before_at": st.sampled_from([NOW - HOUR, NOW - 61 * SECOND, NOW - 30 * SECOND]),
 })  # fmt: skip
 
@@ -133,7 +134,11 @@ def laid_out(plan: dict[str, Any], fleet: list[dict[str, Any]]) -> Rollout:
         )
     for status in plan["before"]:
         DeviceUpdateFactory(
-            release=release, rollout=rollout, status=status, scheduled_at=plan["before_at"]
+            release=release,
+            rollout=rollout,
+            status=status,
+            scheduled_at=plan["before_at"],
+            keeps_place=plan["keeps_place"],
         )
     other = ReleaseFactory(organization=organization, version="1.0.0")
     for given_device in fleet:
@@ -208,7 +213,7 @@ def test_each_gate_tells_what_it_saw_and_when_that_can_change():
             "calendar": ([{"start": "22:00", "duration_minutes": 60}], []),
             "blackouts": [{"from": "2026-11-28T10:00:00Z", "to": "2026-11-28T12:30:00Z",
                            "reason": "feast"}],
-            "rate": 1, "concurrency": 1, "before": ["downloading"],
+            "rate": 1, "concurrency": 1, "before": ["downloading"], "keeps_place": False,
             "before_at": NOW - timedelta(seconds=20),
         },
         [],

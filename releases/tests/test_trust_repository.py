@@ -386,10 +386,10 @@ def test_the_task_leaves_alone_what_is_young(organization):
     assert set(TrustMetadata.objects.values_list("role", "version")) == before
 
 
-def test_the_reach_of_many_releases_takes_two_questions(organization, django_assert_num_queries):
+def test_the_reach_of_many_releases_takes_one_question(organization, django_assert_num_queries):
     releases = [release_of(organization, f"1.0.{n}", counter=n) for n in range(1, 4)]
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         assert set(reaches_of(releases).values()) == {frozenset(BOTH)}
     assert reaches_of([]) == {}
 

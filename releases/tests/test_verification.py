@@ -206,17 +206,23 @@ def test_a_device_that_is_away_is_not_blamed_for_it(claimed: DeviceUpdate, now: 
     assert not DeviceRecovery.objects.filter(device=claimed.device).exists()
 
 
-def test_time_stands_still_while_the_rollout_is_paused(device: Device, now: datetime):
+@pytest.mark.parametrize(
+    ("status", "step"), [("downloading", "downloading"), ("installing", "holding")]
+)
+def test_time_stands_still_while_the_rollout_is_paused(
+    device: Device, now: datetime, status: str, step: str
+):
     update = updating(
         device,
         rollout_of(release_of(device.organization, "2.0.0"), status="paused"),
-        status="downloading",
+        status=status,
+        step=step,
         is_paused=True,
         deadline_at=now - seconds(1),
     )
     swept(now)
 
-    assert end_of(update) == ("downloading", "")
+    assert end_of(update) == (status, "")
 
 
 def test_a_release_is_told_by_its_commit_where_no_version_is_named(

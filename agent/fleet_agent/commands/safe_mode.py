@@ -42,7 +42,7 @@ class SafeModeCommand(CommandType):
         try:
             if enter:
                 # Before the lock: an update that has changed nothing gives it up then.
-                deployment.safe_mode.enter(reason=reason, source=PORTAL)
+                deployment.enter_safe_mode(reason=reason, source=PORTAL)
             with deployment.lock:
                 troubles = self._changed(reason, enter=enter, was_on=was_on, context=context)
         except OSError as error:

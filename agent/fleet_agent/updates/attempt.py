@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
-from fleet_agent.updates.errors import INSTALL, REFUSED, TIMEOUT, UpdateFailedError
+from fleet_agent.updates.errors import REFUSED, TIMEOUT, UpdateFailedError
 from fleet_agent.updates.hooks import Application, Limits
+from fleet_agent.updates.rehearsal import SILENT_S, Rehearsal
 from fleet_agent.updates.release_store import ReleaseStore
 from fleet_agent.updates.reports import UpdateReporter, end_report
 from fleet_agent.updates.state import ENDED, PREPARING, StateFile, UpdateState
@@ -30,8 +31,7 @@ class Attempt:
     pause: Callable[[float], object]
     # Why the device does no longer want the update; empty as long as it does.
     objection: Callable[[], str] = lambda: ""
-    # What the portal wants to go wrong, where the device's owner lets it.
-    chaos: dict[str, Any] = field(default_factory=dict)
+    rehearsal: Rehearsal = field(default_factory=Rehearsal)
     _began: float = field(default_factory=time.monotonic)
     _step_began: float = field(default_factory=time.monotonic)
 
@@ -57,7 +57,7 @@ class Attempt:
         self.check_wanted(f"before the step {phase}")
         self.enter(phase)
         self.reporter.step(self.state, "installing", phase)
-        self.fail_on_purpose(phase)
+        self.rehearse(phase)
 
     def check_wanted(self, when: str) -> None:
         """Raises UpdateFailedError when the time is over or the device wants it no longer."""
@@ -77,6 +77,11 @@ class Attempt:
         """Return the seconds of the offer's time that are left, all runs of the agent counted."""
         return self.state.timeout_s - self.state.spent_s - (time.monotonic() - self._began)
 
+    def renew(self, left_s: float) -> None:
+        """Take it from the portal that there are so many seconds left from now on."""
+        self._count()
+        self.state.timeout_s = self.state.spent_s + left_s
+
     def wait(self, seconds: float) -> None:
         """Wait that long, whatever else wakes this thread."""
         end = time.monotonic() + seconds
@@ -84,11 +89,16 @@ class Attempt:
             self.check_wanted("while it waited")
             self.pause(end - time.monotonic())
 
-    def fail_on_purpose(self, phase: str) -> None:
-        """Raises UpdateFailedError in the step the portal wants to fail."""
-        if self.chaos.get("fail_at") == phase:
-            kind = str(self.chaos.get("failure_class") or INSTALL)
-            raise UpdateFailedError(kind, "chaos", f"Made to fail in the step {phase}.")
+    def rehearse(self, phase: str) -> None:
+        """Go wrong in the step the portal wants to. Raises UpdateFailedError, AgentStopping."""
+        if self.rehearsal.fails(phase):
+            raise self.rehearsal.failure()
+        if self.rehearsal.hangs(phase):
+            log.warning("Update %s hangs on purpose", self.state.update_id)
+            while (left_s := self.left_s() + SILENT_S) > 0:
+                self.check()
+                self.pause(left_s)
+            raise UpdateFailedError(TIMEOUT, "chaos", f"Made to hang in the step {phase}.")
 
     def application(self, release_id: str) -> Application:
         return Application(
@@ -111,11 +121,23 @@ class Attempt:
 
     def end(self, status: str, *, health_check_passed: Optional[bool] = None) -> None:
         """Write down how it ended, with what runs now."""
+        self._end(
+            status,
+            runs=self._version_of(self.store.current()),
+            health_check_passed=health_check_passed,
+        )
+
+    def lie(self) -> None:
+        """End with the claim that the new release runs, without having touched what does."""
+        log.warning("Update %s is claimed on purpose, and not done", self.state.update_id)
+        self._end("claimed", runs=self.state.version, health_check_passed=None)
+
+    def _end(self, status: str, *, runs: str, health_check_passed: Optional[bool]) -> None:
         self._count()
         self.state.report = end_report(
             self.state,
             status,
-            running_version=self._version_of(self.store.current()),
+            running_version=runs,
             health_check_passed=health_check_passed,
         )
         self.state.phase = ENDED

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from fleet_agent.settings import ConfigStore
 from fleet_agent.updates.manifest import Manifest
+from fleet_agent.updates.offer import REDEPLOY
 from fleet_agent.updates.release_store import PREVIOUS, ReleaseStore
 from fleet_agent.updates.safe_mode import SafeMode, Starts
 from fleet_agent.updates.state import StateFile, UpdateState
@@ -43,6 +44,25 @@ class Deployment:
     def releases(self) -> ReleaseStore:
         """Where releases are by the settings of the moment."""
         return ReleaseStore(self._store.releases_dir)
+
+    @property
+    def is_leaving(self) -> bool:
+        """True in safe mode when a redeploy has ended it here: the application runs, and the mode
+        holds until the portal has seen the proof.
+
+        It follows from what is written down already, so that no power cut comes in between.
+        """
+        state, mode = self.states.state, self.safe_mode
+        if not mode.is_on or state is None or state.kind != REDEPLOY:
+            return False
+        has_worked = (state.report or {}).get("status") == "claimed"
+        return has_worked and state.update_id != mode.after_update
+
+    def enter_safe_mode(self, *, reason: str, source: str) -> None:
+        """Write the mode down. Raises OSError; it holds until the agent's next start then."""
+        state = self.states.state
+        last = state.update_id if state else None
+        self.safe_mode.enter(reason=reason, source=source, after_update=last)
 
     def running(self) -> Optional[Manifest]:
         """Return the release that `current` names; None when there is none."""
@@ -94,6 +114,7 @@ class Deployment:
             "update_unreported": bool(state and state.is_unreported),
             "update_error": (state.report or {}).get("error") if state else None,
             "safe_mode": self.safe_mode.is_on,
+            "leaving_safe_mode": self.is_leaving,
             "safe_mode_reason": self.safe_mode.reason if self.safe_mode.is_on else None,
             "failed_starts": self.starts.failed,
         }

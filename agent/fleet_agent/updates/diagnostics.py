@@ -29,6 +29,7 @@ def send_diagnostics(
     text = plain_text(remove_secrets(recent_log), max_bytes=LOG_BYTES)
     body: dict[str, Any] = {
         "safe_mode": mode.is_on,
+        "leaving": deployment.is_leaving,
         "reason": mode.reason[:REASON_CHARS],
         "running_version": running.version if running else "",
         "logs": text.splitlines(),

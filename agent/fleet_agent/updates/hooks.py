@@ -52,6 +52,10 @@ class Application:
 
     def validate(self, *, left_s: float) -> None:
         """Raises UpdateFailedError when the release says that it cannot run here."""
+        if self._needs_docker():
+            raise UpdateFailedError(
+                INSTALL, "no_docker", "The release is started by docker, which is not here."
+            )
         self._hook(VALIDATE, min(self.limits.validate_s, left_s))
         compose = self._compose("config", "--quiet")
         if compose:
@@ -125,8 +129,16 @@ class Application:
         if command:
             self._run(step, command, limit_s)
 
+    def _needs_docker(self) -> bool:
+        """Tell whether nothing could start it here: the claim of having done so would be a lie."""
+        is_ready = self._has(START) or processes.is_present("docker")
+        return self._compose_file() is not None and not is_ready
+
+    def _compose_file(self) -> Optional[str]:
+        return next((name for name in COMPOSE_FILES if (self.folder / name).is_file()), None)
+
     def _compose(self, *arguments: str) -> Optional[list[str]]:
-        name = next((name for name in COMPOSE_FILES if (self.folder / name).is_file()), None)
+        name = self._compose_file()
         if name is None or not processes.is_present("docker"):
             return None
         path = str(self.folder / name)

@@ -36,7 +36,7 @@ class Keeping:
         application = self.application()
         if application is None:
             return True
-        if self.deployment.safe_mode.is_on:
+        if self.deployment.safe_mode.is_on and not self.deployment.is_leaving:
             # A cut may have come between the mode and the stop.
             if application.has_health_check() and application.is_healthy():
                 self._quietly(application.stop)
@@ -64,17 +64,21 @@ class Keeping:
         Raises OSError when the mode cannot be written down.
         """
         log.warning("Safe mode: %s", reason)
-        self.deployment.safe_mode.enter(reason=reason, source=source)
+        self.deployment.enter_safe_mode(reason=reason, source=source)
         application = self.application()
         if application is None:
             return []
         return self._quietly(application.stop) + self._quietly(application.start_safe_mode)
 
     def leave(self, *, reason: str) -> list[str]:
-        """Leave safe mode and start the application again; return what went wrong. OSError."""
+        """Leave safe mode and start the application again; return what went wrong. OSError.
+
+        After a redeploy it runs already and is left alone.
+        """
+        was_leaving = self.deployment.is_leaving
         self.deployment.safe_mode.leave(reason=reason)
         application = self.application()
-        if application is None:
+        if application is None or was_leaving:
             return []
         troubles = self._quietly(application.stop)
         self.deployment.starts.worked("")

@@ -19,7 +19,7 @@ from fleet_agent.updates.errors import NOT_ALLOWED, REFUSED, VERIFICATION
 from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.keeping import Keeping
 from fleet_agent.updates.offer import REDEPLOY, Offer, OfferUnusableError, offer_from_answer
-from fleet_agent.updates.reports import PATH, UpdateReporter
+from fleet_agent.updates.reports import FINAL, PATH, UpdateReporter
 from fleet_agent.updates.state import PREPARING, UpdateState
 from fleet_agent.updates.trust_errors import MALFORMED
 from fleet_agent.updates.trust_port import Trust
@@ -123,13 +123,23 @@ class UpdateLoop(Loop):
         UpdateReporter(portal=self.portal, states=self._deployment.states).final()
 
     def _tell_mode(self) -> None:
-        if not self._deployment.safe_mode.is_told:
-            send_diagnostics(
-                portal=self.portal,
-                store=self._store,
-                deployment=self._deployment,
-                recent_log=self._recent_log(),
-            )
+        if self._deployment.safe_mode.is_told:
+            return
+        for recent_log in (self._recent_log(), ""):
+            try:
+                send_diagnostics(
+                    portal=self.portal,
+                    store=self._store,
+                    deployment=self._deployment,
+                    recent_log=recent_log,
+                )
+            except PortalError as error:  # noqa: PERF203 - two tries, the second a short one
+                if error.status not in FINAL:
+                    raise
+                # A redeploy may be waiting all the same.
+                log.warning("The portal does not take the diagnostics: %s", error)
+            else:
+                return
 
     def _ask_and_update(self) -> bool:
         """Ask once; True when there was an update to carry out."""
@@ -149,17 +159,10 @@ class UpdateLoop(Loop):
             return False
         with self._deployment.lock:
             self._updater().run(offer)
-            self._ended(offer)
+            state = self._deployment.states.state
+            self._is_settled = state is not None and (state.report or {}).get("status") == "claimed"
             self._settle()
         return True
-
-    def _ended(self, offer: Offer) -> None:
-        """Do what the end of an update means for the mode and for what runs."""
-        state = self._deployment.states.state
-        has_worked = state is not None and (state.report or {}).get("status") == "claimed"
-        if has_worked and offer.kind == REDEPLOY and self._deployment.safe_mode.is_on:
-            self._deployment.safe_mode.leave(reason=f"{offer.version} was deployed again.")
-        self._is_settled = has_worked
 
     def _cut(self) -> Optional[UpdateState]:
         state = self._deployment.states.state

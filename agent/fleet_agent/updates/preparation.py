@@ -73,7 +73,7 @@ class Preparation:
         self.store.prepare()
         attempt.enter(OFFERED)
         attempt.reporter.step(attempt.state, DOWNLOADING, OFFERED)
-        attempt.fail_on_purpose(OFFERED)
+        attempt.rehearse(OFFERED)
         manifest = self._manifest()
         if not self._is_unpacked(manifest):
             self._download(manifest)
@@ -125,8 +125,11 @@ class Preparation:
         known = self.store.facts(release_id)
         is_same = known is not None and known.files == manifest.files
         if self.store.current() == release_id:
-            # It runs: what it has changed in its folder is for `drift_repair` to mend.
-            return is_same
+            # It runs: what it has changed in its folder is for `drift_repair` to mend. What was
+            # known of it may have been lost.
+            if not is_same:
+                self.store.keep_facts(manifest)
+            return True
         if not is_same or differences(folder, manifest):
             self.store.remove(release_id)
             return False
@@ -135,7 +138,7 @@ class Preparation:
     def _download(self, manifest: Manifest) -> None:
         attempt = self.attempt
         attempt.enter(DOWNLOADING)
-        attempt.fail_on_purpose(DOWNLOADING)
+        attempt.rehearse(DOWNLOADING)
         keep = self.settings.keep_releases
         self.store.tidy(keep=keep, wanted={manifest.release_id})
         if self.store.bundle(manifest.release_id).exists():
@@ -213,8 +216,9 @@ class Preparation:
         offer = self.ask()
         if offer is None or offer.update_id != self.attempt.state.update_id:
             raise UpdateWithdrawnError("The portal offers the update no longer.")
-        # It may be paused by now.
+        # It may be paused by now, and have another time: that of a paused one stands still.
         self.offer = offer
+        self.attempt.renew(offer.timeout_s)
         return offer
 
     def _hold(self) -> None:

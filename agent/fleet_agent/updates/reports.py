@@ -15,6 +15,8 @@ from fleet_agent.updates.state import PREPARING, StateFile, UpdateState
 PATH = "/telemetry/update-results"
 PROGRESS_S = 5.0
 PROGRESS_PERCENT = 10
+# How long steps are not told to a portal that did not answer, seconds.
+SILENCE_S = 60.0
 MAX_ERROR_BYTES = 4096
 # The portal has ended the update; what is to come would be refused.
 OVER = ("cancelled", "failed", "rolled_back", "verified")
@@ -31,6 +33,7 @@ class UpdateReporter:
         self._states = states
         self._told_at = 0.0
         self._told_percent = 0
+        self._silent_until = 0.0
 
     def step(self, state: UpdateState, status: str, step: str) -> None:
         """Tell a step; one that does not arrive is lost, the next says more.
@@ -49,6 +52,8 @@ class UpdateReporter:
         self._tell(state, {"status": "downloading", "step": "downloading", "progress": percent})
 
     def _tell(self, state: UpdateState, report: dict[str, Any]) -> None:
+        if time.monotonic() < self._silent_until:
+            return
         body = {"update_id": state.update_id, **report}
         if state.timings:
             body["timings"] = state.timings
@@ -58,6 +63,9 @@ class UpdateReporter:
             present = str(error.answer.get("update_status") or "")
             if error.status == 409 and present in OVER and state.phase in PREPARING:
                 raise UpdateWithdrawnError(f"The portal says the update is {present}.") from None
+            if not error.status:
+                # Each try costs its time-out, and between two steps nothing may run at all.
+                self._silent_until = time.monotonic() + SILENCE_S
             log.info("Update %s, %s: not reported: %s", state.update_id, report["step"], error)
 
     def final(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from fleet_agent.clock import rfc3339_now
 from fleet_agent.durable import write_atomically
@@ -15,7 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class SafeMode:
-    """safe_mode.json: the mode, since when and why, and whether the portal has heard of it."""
+    """safe_mode.json: the mode, since when and why, and whether the portal has heard of it.
+
+    `after_update` is the last update there was when it began: one that came later leads out of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,10 +36,21 @@ class SafeMode:
     def reason(self) -> str:
         return str(self._record.get("reason") or "")
 
-    def enter(self, *, reason: str, source: str) -> None:
+    @property
+    def after_update(self) -> Optional[int]:
+        number = self._record.get("after_update")
+        return number if isinstance(number, int) else None
+
+    def enter(self, *, reason: str, source: str, after_update: Optional[int] = None) -> None:
         """Raises OSError; the mode holds until the next start of the agent then."""
-        if not self.is_on:
-            self._set(is_on=True, reason=reason, source=source, since=rfc3339_now())
+        if not self.is_on or self.after_update != after_update:
+            self._set(
+                is_on=True,
+                reason=reason,
+                source=source,
+                since=rfc3339_now(),
+                after_update=after_update,
+            )
 
     def leave(self, *, reason: str) -> None:
         """Raises OSError."""

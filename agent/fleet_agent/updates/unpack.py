@@ -91,7 +91,8 @@ def sha256_of(path: Path) -> str:
 
 def _free_way(folder: Path, target: Path) -> None:
     # A link or file in the place of a folder would lead the file elsewhere.
-    for place in reversed(target.relative_to(folder).parents[:-1]):
+    above = list(target.relative_to(folder).parents)
+    for place in reversed(above[:-1]):
         path = folder / place
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             path.unlink()

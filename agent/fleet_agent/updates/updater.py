@@ -22,6 +22,7 @@ from fleet_agent.updates.hooks import Limits
 from fleet_agent.updates.manifest import Manifest
 from fleet_agent.updates.offer import REDEPLOY, Offer
 from fleet_agent.updates.preparation import Preparation
+from fleet_agent.updates.rehearsal import Rehearsal
 from fleet_agent.updates.release_store import CURRENT, PREVIOUS, ReleaseStore
 from fleet_agent.updates.reports import UpdateReporter
 from fleet_agent.updates.state import (
@@ -84,6 +85,9 @@ class Updater:
         except Exception as error:  # noqa: BLE001 - nothing was touched, and it has to be told
             self._give_up(attempt, failure_of(error, attempt.state.phase))
             return
+        if attempt.rehearsal.is_false_success:
+            attempt.lie()
+            return
         self._change(attempt, manifest)
 
     def resume(self, state: UpdateState) -> None:
@@ -141,7 +145,7 @@ class Updater:
             pause=self.pause,
             # Whoever deploys again to get a device out of trouble means it.
             objection=self.objection if state.kind != REDEPLOY else lambda: "",
-            chaos=offer.chaos if offer is not None and self.settings.chaos else {},
+            rehearsal=Rehearsal.ordered(offer.chaos if offer and self.settings.chaos else {}),
         )
 
     def _give_up(self, attempt: Attempt, failure: UpdateFailedError) -> None:
@@ -187,7 +191,7 @@ class Updater:
                 attempt.enter(phase)
                 status = "awaiting_confirmation" if phase == CHECKING else "installing"
                 attempt.reporter.step(attempt.state, status, phase)
-                attempt.fail_on_purpose(phase)
+                attempt.rehearse(phase)
                 if phase == STARTING:
                     application.start()
                 else:

@@ -16,8 +16,15 @@ from fleet_client.credentials import TokenStore, credentials_of
 from fleet_client.errors import FleetError
 from fleet_client.http import httpx
 from fleet_client.retry import Retries
-from fleet_client.steps import Alone, Answer, Flow, Item, Items, Send, Step, advance
-from fleet_client.transport import Body, Verify, request_of, unreachable
+from fleet_client.steps import Alone, Answer, Flow, Item, Items, More, Send, Step, advance
+from fleet_client.transport import (
+    Body,
+    OpenBody,
+    Verify,
+    opened_by,
+    request_of,
+    unreachable,
+)
 from fleet_client.version import __version__
 
 T = TypeVar("T")
@@ -92,6 +99,8 @@ class FleetClient(_Client):
         self.batches = groups.Batches(self)
         self.bundles = groups.Bundles(self)
         self.releases = groups.Releases(self)
+        self.rollouts = groups.Rollouts(self)
+        self.updates = groups.Updates(self)
         self.scripts = groups.Scripts(self)
         self.templates = groups.Templates(self)
         self.audits = groups.Audits(self)
@@ -127,6 +136,7 @@ class FleetClient(_Client):
 
     def iterate(self, items: Items[T]) -> Iterator[T]:
         """Carry out a flow's steps as far as the caller iterates; give its items."""
+        opened: Optional[OpenBody] = None
         try:
             step = next(items)
             while True:
@@ -134,16 +144,22 @@ class FleetClient(_Client):
                     yield step.value
                     step = next(items)
                 else:
-                    step = advance(items, self._outcome(step))
+                    outcome = self._outcome(step)
+                    opened = self._only(opened, opened_by(outcome))
+                    step = advance(items, outcome)
         except StopIteration:
             return
         finally:
             items.close()
+            if opened:
+                opened.response.close()
 
     def _outcome(self, step: Step) -> Any:
         try:
             if isinstance(step, Send):
                 return self._send(step)
+            if isinstance(step, More):
+                return self._more(step.body)
             if isinstance(step, Alone):
                 with self._alone:
                     return self.run(step.flow)
@@ -154,15 +170,34 @@ class FleetClient(_Client):
     def _send(self, step: Send) -> Answer:
         body: Optional[Body] = None
         try:
-            with self._http.stream(**request_of(step)) as response:
-                body = Body(step, response)
+            request = self._http.build_request(**request_of(step, self._http.timeout))
+            response = self._http.send(request, stream=True)
+            body = Body(step, response)
+            if body.stays_open:
+                return body.answer(OpenBody(response, response.iter_bytes()))
+            try:
                 for chunk in response.iter_bytes():
                     body.take(chunk)
+            finally:
+                response.close()
         except (httpx.TransportError, httpx.DecodingError) as error:
             failure = unreachable(self.core.base_url, error, body)
         else:
             return body.answer()
         # Outside of the handler: the library's error holds the request with its headers.
+        raise failure
+
+    def _only(self, before: Optional[OpenBody], newer: Optional[OpenBody]) -> Optional[OpenBody]:
+        if before and newer:
+            before.response.close()
+        return newer or before
+
+    def _more(self, body: OpenBody) -> bytes:
+        try:
+            return next(body.pieces, b"")
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            failure = unreachable(self.core.base_url, error, None)
+        body.response.close()
         raise failure
 
 
@@ -178,6 +213,8 @@ class AsyncFleetClient(_Client):
         self.batches = groups.AsyncBatches(self)
         self.bundles = groups.AsyncBundles(self)
         self.releases = groups.AsyncReleases(self)
+        self.rollouts = groups.AsyncRollouts(self)
+        self.updates = groups.AsyncUpdates(self)
         self.scripts = groups.AsyncScripts(self)
         self.templates = groups.AsyncTemplates(self)
         self.audits = groups.AsyncAudits(self)
@@ -213,6 +250,7 @@ class AsyncFleetClient(_Client):
 
     async def iterate(self, items: Items[T]) -> AsyncIterator[T]:
         """Carry out a flow's steps as far as the caller iterates; give its items."""
+        opened: Optional[OpenBody] = None
         try:
             step = next(items)
             while True:
@@ -220,16 +258,22 @@ class AsyncFleetClient(_Client):
                     yield step.value
                     step = next(items)
                 else:
-                    step = advance(items, await self._outcome(step))
+                    outcome = await self._outcome(step)
+                    opened = await self._only(opened, opened_by(outcome))
+                    step = advance(items, outcome)
         except StopIteration:
             return
         finally:
             items.close()
+            if opened:
+                await opened.response.aclose()
 
     async def _outcome(self, step: Step) -> Any:
         try:
             if isinstance(step, Send):
                 return await self._send(step)
+            if isinstance(step, More):
+                return await self._more(step.body)
             if isinstance(step, Alone):
                 async with self._alone:
                     return await self.run(step.flow)
@@ -240,13 +284,38 @@ class AsyncFleetClient(_Client):
     async def _send(self, step: Send) -> Answer:
         body: Optional[Body] = None
         try:
-            async with self._http.stream(**request_of(step)) as response:
-                body = Body(step, response)
+            request = self._http.build_request(**request_of(step, self._http.timeout))
+            response = await self._http.send(request, stream=True)
+            body = Body(step, response)
+            if body.stays_open:
+                return body.answer(OpenBody(response, response.aiter_bytes()))
+            try:
                 async for chunk in response.aiter_bytes():
                     body.take(chunk)
+            finally:
+                await response.aclose()
         except (httpx.TransportError, httpx.DecodingError) as error:
             failure = unreachable(self.core.base_url, error, body)
         else:
             return body.answer()
         # Outside of the handler: the library's error holds the request with its headers.
+        raise failure
+
+    async def _only(
+        self, before: Optional[OpenBody], newer: Optional[OpenBody]
+    ) -> Optional[OpenBody]:
+        if before and newer:
+            await before.response.aclose()
+        return newer or before
+
+    async def _more(self, body: OpenBody) -> bytes:
+        try:
+            piece: bytes = await body.pieces.__anext__()
+        except StopAsyncIteration:
+            return b""
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            failure = unreachable(self.core.base_url, error, None)
+        else:
+            return piece
+        await body.response.aclose()
         raise failure

@@ -94,6 +94,21 @@ class Core:
         )
         return record.read(json_of(answer))
 
+    def open(
+        self, path: str, *, params: Mapping[str, Any], last_id: str, silence_s: float
+    ) -> Flow[Answer]:
+        """Ask once for a stream of events; its body goes on for as long as it is read."""
+        sent = {**self._common_headers(), "Accept": "text/event-stream"}
+        # What is compressed comes late.
+        sent["Accept-Encoding"] = "identity"
+        if last_id:
+            sent["Last-Event-ID"] = last_id
+        request = Send("GET", PREFIX + path, wire_params(params), sent, silence_s=silence_s)
+        answer = _checked((yield from self._as_caller(request)))
+        if answer.body is None:
+            raise AnswerUnusable(f"The portal's answer to {path} is no stream of events.")
+        return answer
+
     def page(
         self, record: Type[R], path: str, *, params: Optional[Mapping[str, Any]] = None
     ) -> Flow[Page[R]]:
@@ -189,6 +204,10 @@ class Core:
 
     def _tried(self, request: Send, *, is_repeatable: bool = True) -> Flow[Answer]:
         """Send until the answer is worth having; return it whatever its status."""
+        if request.silence_s is not None:
+            # Who listens has another way to go on.
+            once: Answer = yield request
+            return once
         waited = 0.0
         attempt = 0
         while True:

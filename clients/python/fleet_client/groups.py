@@ -15,6 +15,8 @@ from fleet_client.endpoints.commands import CommandEndpoints
 from fleet_client.endpoints.devices import DeviceEndpoints
 from fleet_client.endpoints.library import ScriptEndpoints, TemplateEndpoints
 from fleet_client.endpoints.releases import ReleaseEndpoints
+from fleet_client.endpoints.rollouts import RolloutEndpoints
+from fleet_client.endpoints.updates import UpdateEndpoints
 
 
 class Service(ServiceEndpoints, BlockingGroup):
@@ -63,6 +65,22 @@ class Releases(ReleaseEndpoints, BlockingGroup):
 
 class AsyncReleases(ReleaseEndpoints, AwaitingGroup):
     """Releases, from the first draft to the withdrawal."""
+
+
+class Rollouts(RolloutEndpoints, BlockingGroup):
+    """How a release reaches its devices."""
+
+
+class AsyncRollouts(RolloutEndpoints, AwaitingGroup):
+    """How a release reaches its devices."""
+
+
+class Updates(UpdateEndpoints, BlockingGroup):
+    """What became of updates."""
+
+
+class AsyncUpdates(UpdateEndpoints, AwaitingGroup):
+    """What became of updates."""
 
 
 class Scripts(ScriptEndpoints, BlockingGroup):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -42,14 +43,16 @@ class Deadline:
         self._timeout = timeout
         self._at = None if timeout is None else time.monotonic() + timeout
 
+    def left_s(self, what: str) -> float:
+        """Return the seconds that are left; WaitTimeout with `what` when there are none."""
+        left = math.inf if self._at is None else self._at - time.monotonic()
+        if left <= 0:
+            raise WaitTimeout(f"{what} after {self._timeout:g} s of waiting.")
+        return left
+
     def pause(self, pause_s: float, what: str) -> Flow[None]:
         """Pause, but not past the deadline; WaitTimeout with `what` when it has passed."""
-        if self._at is not None:
-            left = self._at - time.monotonic()
-            if left <= 0:
-                raise WaitTimeout(f"{what} after {self._timeout:g} s of waiting.")
-            pause_s = min(pause_s, left)
-        yield Pause(pause_s)
+        yield Pause(min(pause_s, self.left_s(what)))
 
 
 def until(

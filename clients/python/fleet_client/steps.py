@@ -25,7 +25,11 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Send:
-    """Send one request; the outcome is an Answer, or Unreachable is raised."""
+    """Send one request; the outcome is an Answer, or Unreachable is raised.
+
+    With `silence_s` a stream of events is left open for More to read: it may say nothing for so
+    many seconds.
+    """
 
     method: str
     path: str
@@ -33,15 +37,31 @@ class Send:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: Optional[bytes] = field(default=None, repr=False)
     sink: Optional[Sink] = field(default=None, repr=False)
+    silence_s: Optional[float] = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. Names of headers are in lower case; a body for a sink is not here."""
+    """What came back. Names of headers are in lower case; a body for a sink is not here.
+
+    `body` is one that was left open; the client that made it knows what it is.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+    body: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class More:
+    """Wait for the next piece of an open body; the outcome is empty at its end.
+
+    Unreachable is raised when it is cut. Who iterates may stop before the end: the client closes
+    what is open then, so a flow has one open body at a time.
+    """
+
+    body: Any = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,9 +85,9 @@ class Item(Generic[T]):
     value: T
 
 
-Step = Union[Send, Pause, Alone]
+Step = Union[Send, More, Pause, Alone]
 Flow = Generator[Step, Any, T]
-Items = Generator[Union[Send, Pause, Alone, Item[T]], Any, None]
+Items = Generator[Union[Send, More, Pause, Alone, Item[T]], Any, None]
 
 
 def advance(flow: Generator[T, Any, Any], outcome: Any) -> T:

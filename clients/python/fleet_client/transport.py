@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
 
@@ -12,6 +13,7 @@ from fleet_client.steps import Answer, Send
 
 # Of an answer that is held in memory.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+EVENTS = "text/event-stream"
 Verify = Union[bool, str, Path, ssl.SSLContext]
 REASONS = {
     "refused": "connection refused; is the portal running and the port right?",
@@ -41,15 +43,37 @@ def options(
     return {**found, "verify": verify}
 
 
-def request_of(step: Send) -> Dict[str, Any]:
-    """Return the arguments of the HTTP library for a step."""
+def request_of(step: Send, timeout: Any) -> Dict[str, Any]:
+    """Return the arguments of the HTTP library for a step; `timeout` is the client's."""
     return {
         "method": step.method,
         "url": step.path,
         "params": list(step.params),
         "headers": dict(step.headers),
         "content": step.content,
+        "timeout": _patience(step, timeout),
     }
+
+
+def _patience(step: Send, timeout: Any) -> Any:
+    if step.silence_s is None:
+        return timeout
+    others = {"connect": timeout.connect, "write": timeout.write, "pool": timeout.pool}
+    return httpx.Timeout(read=step.silence_s, **others)
+
+
+@dataclass(frozen=True)
+class OpenBody:
+    """A body that goes on: the library's answer, and its pieces as they come."""
+
+    response: Any
+    pieces: Any
+
+
+def opened_by(outcome: Any) -> Optional[OpenBody]:
+    """Return the body that a step left open, if it did."""
+    body: Optional[OpenBody] = outcome.body if isinstance(outcome, Answer) else None
+    return body
 
 
 class Body:
@@ -60,6 +84,9 @@ class Body:
         self._headers = {name.lower(): value for name, value in response.headers.items()}
         self._kept = bytearray()
         self.sink = step.sink if response.is_success else None
+        # A page that came instead of the stream is read to its end like every other answer.
+        is_stream = self._headers.get("content-type", "").startswith(EVENTS)
+        self.stays_open = step.silence_s is not None and response.is_success and is_stream
         if self.sink:
             self.sink.begin(self._status, self._headers)
 
@@ -72,9 +99,9 @@ class Body:
         if len(self._kept) > MAX_ANSWER_BYTES:
             raise AnswerUnusable(f"The answer is over {MAX_ANSWER_BYTES // 2**20} MiB.")
 
-    def answer(self) -> Answer:
-        """Return the whole."""
-        return Answer(self._status, self._headers, bytes(self._kept))
+    def answer(self, rest: Optional[OpenBody] = None) -> Answer:
+        """Return the whole, or what it is the beginning of."""
+        return Answer(self._status, self._headers, bytes(self._kept), rest)
 
 
 def unreachable(base_url: str, error: Exception, body: Optional[Body]) -> Unreachable:

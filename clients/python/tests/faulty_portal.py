@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
@@ -30,7 +32,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `cut_after`: so many bytes of the body, then the connection ends; 0: no answer."""
+    """An answer. `cut_after`: so many bytes of the body, then the connection ends; 0: no answer.
+
+    A body that is an iterator goes out piece by piece, and is closed when the reader hangs up.
+    """
 
     body: Any = field(default_factory=dict)
     status: int = 200
@@ -109,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.cut_after == 0:
             self.close_connection = True
             return
+        if isinstance(reply.body, Iterator):
+            self._stream(reply)
+            return
         is_raw = isinstance(reply.body, bytes)
         body = reply.body if is_raw else json.dumps(reply.body).encode()
         kind = {} if is_raw else {"Content-Type": "application/json"}
@@ -118,6 +126,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body if reply.cut_after is None else body[: reply.cut_after])
         self.close_connection = reply.cut_after is not None
+
+    def _stream(self, reply: Reply) -> None:
+        self.close_connection = True
+        self.send_response(reply.status)
+        for name, value in {"Connection": "close", **reply.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with closing(reply.body), suppress(ConnectionError):
+            for piece in reply.body:
+                self.wfile.write(piece)
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815
 

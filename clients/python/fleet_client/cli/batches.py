@@ -21,12 +21,15 @@ def batches() -> None:
     """One order to many devices."""
 
 
-# Which devices, and the waves they are reached in.
-whom = options(
+which = options(
     click.option("--device", "devices", multiple=True, help="This device; may be repeated."),
     click.option("--group", help="The devices of this group."),
     click.option("--tag", "tags", multiple=True, help="Devices with every tag named."),
     click.option("--filter", "filters", multiple=True, help="NAME=VALUE, as of devices list."),
+)
+# Which devices, and the waves they are reached in.
+whom = options(
+    which,
     click.option("--wave", "waves", multiple=True, help="Size of a wave: 10 or 25%."),
 )
 

@@ -7,7 +7,17 @@ from typing import Any, NoReturn, Optional
 
 import click
 
-from fleet_client.cli import audits, batches, bundles, commands, devices, releases, sign_in
+from fleet_client.cli import (
+    audits,
+    batches,
+    bundles,
+    commands,
+    devices,
+    releases,
+    rollout_acts,
+    rollouts,
+    sign_in,
+)
 from fleet_client.cli.context import FAILED, MISUSED, Program, leave
 from fleet_client.errors import FleetError
 from fleet_client.version import __version__
@@ -15,7 +25,7 @@ from fleet_client.version import __version__
 EPILOG = """\b
 Exit status:
   0  done
-  1  the thing failed: a command, a batch, a wait, a file, the portal itself
+  1  the thing failed: a command, a batch, a rollout, a wait, a file, the portal itself
   2  wrong use
   3  not found
   4  refused
@@ -45,11 +55,14 @@ for part in (
     batches.batches,
     bundles.bundles,
     releases.releases,
+    rollouts.rollouts,
     audits.audits,
 ):
     fleet.add_command(part)
 for one in sign_in.signing.commands.values():
     fleet.add_command(one)
+for one in rollout_acts.acts.commands.values():
+    rollouts.rollouts.add_command(one)
 
 
 def main(arguments: Optional[list[str]] = None) -> Any:

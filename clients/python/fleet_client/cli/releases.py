@@ -9,7 +9,7 @@ from typing import Any, Optional, Tuple
 import click
 
 from fleet_client.cli.bundles import Meter
-from fleet_client.cli.context import REFUSED, Program, command, first
+from fleet_client.cli.context import FAILED, REFUSED, Program, command, first
 from fleet_client.cli.tables import ago, facts, table
 from fleet_client.models import Release
 
@@ -129,3 +129,20 @@ def withdraw(program: Program, version: str, reason: str) -> None:
     """Let no device get a release any more."""
     release = program.client.releases.withdraw(version, reason)
     program.record(release, f"{release.version} {release.state}")
+
+
+@command(releases, "eligibility")
+@click.argument("version")
+@click.argument("device_id")
+def eligibility(program: Program, version: str, device_id: str) -> None:
+    """Say which gates keep a device from a release; status 1 when one does."""
+    found = program.client.releases.eligibility(version, device_id)
+    rows = [
+        ("open" if gate.passed else "closed", gate.gate, gate.seen, gate.wanted, gate.changes_at)
+        for gate in found.gates
+    ]
+    program.record(found, table(("", "gate", "seen", "wanted", "can change at"), rows))
+    if not found.eligible:
+        closed = ", ".join(gate.gate for gate in found.closed)
+        program.note(f"{device_id} does not get {version} now: {closed}")
+        sys.exit(FAILED)

@@ -11,8 +11,11 @@ import click
 
 from fleet_client.errors import plain_text
 
-GOOD = frozenset({"healthy", "succeeded", "completed", "ready", "active"})
-BAD = frozenset({"failed", "offline", "rejected", "timed_out", "expired", "aborted", "refused"})
+GOOD = frozenset({"healthy", "succeeded", "completed", "ready", "active", "verified"})
+BAD = frozenset(
+    {"failed", "offline", "rejected", "timed_out", "expired", "aborted", "refused"}
+    | {"halted", "rolled_back", "closed"}
+)
 WARY = frozenset({"degraded", "cancelled", "paused", "quarantined", "awaiting_approval", "pending"})
 WIDEST = 60
 

@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 
 from fleet_client.binding import Group, endpoint, listing
 from fleet_client.core import given, segment
-from fleet_client.models import Device, DeviceEvent, Heartbeat, Metrics
+from fleet_client.models import Device, DeviceEvent, DeviceUpdate, Heartbeat, Metrics
 from fleet_client.records import Page
 from fleet_client.steps import Flow, Items
 
@@ -85,6 +85,11 @@ class DeviceEndpoints(Group):
     def events(self, /, device_id: str, **filters: Any) -> Items[DeviceEvent]:
         """Give the history, newest first: `event_type`, `severity`, `after`, `before`."""
         return self.core.pages(DeviceEvent, device_path(device_id, "/events"), params=filters)
+
+    @listing
+    def updates(self, /, device_id: str, **filters: Any) -> Items[DeviceUpdate]:
+        """Give the updates, newest first: `status`, `kind`, `to_version`, `rollout`, `since`."""
+        return self.core.pages(DeviceUpdate, device_path(device_id, "/updates"), params=filters)
 
     @endpoint
     def metrics(

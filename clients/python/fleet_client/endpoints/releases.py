@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from fleet_client.binding import Group, endpoint, listing
-from fleet_client.core import given, segment
+from fleet_client.core import Core, given, segment
 from fleet_client.download import Progress, fetched
-from fleet_client.models import Artifact, Release
+from fleet_client.models import Artifact, Eligibility, Release, Rollout
 from fleet_client.records import Page
 from fleet_client.steps import Flow, Items
 from fleet_client.upload import sent
@@ -18,6 +18,14 @@ from fleet_client.upload import sent
 def release_path(version: str, rest: str = "") -> str:
     """Return the path of a release, or of something below it."""
     return f"/releases/{segment(version)}{rest}"
+
+
+def rolled(
+    core: Core, version: str, verb: str, *, key: Optional[str], **members: Any
+) -> Flow[Rollout]:
+    """Apply a verb to the release's rollout."""
+    path = release_path(version, f"/{verb}")
+    return core.read(Rollout, "POST", path, body=given(**members), key=key)
 
 
 class ReleaseEndpoints(Group):
@@ -106,3 +114,51 @@ class ReleaseEndpoints(Group):
         """Let no device get a release any more."""
         path = release_path(version, "/withdraw")
         return self.core.read(Release, "POST", path, body={"reason": reason}, key=idempotency_key)
+
+    @endpoint
+    def eligibility(self, version: str, device_id: str) -> Flow[Eligibility]:
+        """Return every gate between a device and a release, and when it can change."""
+        path = release_path(version, f"/eligibility/{segment(device_id)}")
+        return self.core.read(Eligibility, "GET", path)
+
+    @endpoint
+    def promote(
+        self,
+        version: str,
+        segment: Optional[str] = None,
+        *,
+        percentage: Optional[int] = None,
+        reason: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Flow[Rollout]:
+        """Promote its rollout; to canary the portal makes and starts the usual one."""
+        return rolled(
+            self.core,
+            version,
+            "promote",
+            targetSegment=segment,
+            rolloutPercentage=percentage,
+            reason=reason,
+            key=idempotency_key,
+        )
+
+    @endpoint
+    def pause(
+        self, version: str, *, reason: Optional[str] = None, idempotency_key: Optional[str] = None
+    ) -> Flow[Rollout]:
+        """Pause its rollout."""
+        return rolled(self.core, version, "pause", reason=reason, key=idempotency_key)
+
+    @endpoint
+    def resume(
+        self, version: str, *, reason: Optional[str] = None, idempotency_key: Optional[str] = None
+    ) -> Flow[Rollout]:
+        """Let its rollout go on; from a halt only with a reason."""
+        return rolled(self.core, version, "resume", reason=reason, key=idempotency_key)
+
+    @endpoint
+    def rollback(
+        self, version: str, *, reason: str, idempotency_key: Optional[str] = None
+    ) -> Flow[Rollout]:
+        """Bring every device its rollout has updated back; say why."""
+        return rolled(self.core, version, "rollback", reason=reason, key=idempotency_key)
