@@ -7,7 +7,8 @@ from bench.rollouts import callers, updates
 from bench.rollouts.figures import MOST_HALT_S, MOST_SWEEP_S, timed, told
 
 ASKERS = 16
-OFFERS = 800
+# As many as there are devices with a token.
+OFFERS = 1_000
 WAITING = 20_000
 
 
