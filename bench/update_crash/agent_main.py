@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.update_crash import THREAD_FILE
 from fleet_agent.agent import run_agent
 from fleet_agent.portal import PortalClient
 from fleet_agent.settings import ConfigStore
@@ -34,6 +36,9 @@ class Believing:
         offered: Offered | None = None,
         installed: Installed = NOTHING,
     ) -> Manifest:
+        told = Path(THREAD_FILE)
+        if not told.exists():
+            told.write_text(str(threading.get_native_id()))
         pieces = self._portal.pieces(f"/trust/targets/{target_path}", seconds=20.0)
         manifest = read_manifest(b"".join(pieces), target_path)
         check_manifest(

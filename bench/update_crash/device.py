@@ -13,10 +13,9 @@ from typing import Any
 
 from agent.tests.portal_double import DEVICE, TOKEN, PortalDouble
 from agent.tests.update_double import UpdateBook, make_release
+from bench.update_crash import THREAD_FILE
 
 AGENT = Path(__file__).parents[2] / "agent"
-# Threads of an agent in the order in which they are made: main, heartbeat, command, update.
-UPDATE_THREAD = 3
 PATIENCE_S = 30.0
 CONFIG = """FLEET_ENABLED=true
 FLEET_URL={url}
@@ -126,9 +125,8 @@ class Device:
         return True
 
     def update_thread(self) -> int:
-        """Return the kernel's number of the thread that updates."""
-        tasks = sorted(int(path.name) for path in Path(f"/proc/{self.pid}/task").iterdir())
-        return tasks[UPDATE_THREAD]
+        """Return the kernel's number of the thread that updates, as it has left it."""
+        return int((self.directory / THREAD_FILE).read_text())
 
     def running(self) -> str:
         """Return the version that really runs, by the application's own word."""
