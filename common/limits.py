@@ -174,7 +174,7 @@ ROLLOUT_RATE_MAX = 100_000
 # Updates a sweep schedules for one rollout at the most.
 ROLLOUT_CHUNK = 2_000
 # Updates a halt takes back in its own transaction; the sweep takes back the rest.
-HALT_CHUNK = 10_000
+HALT_CHUNK = 4_000
 SOAK_MAX_MINUTES = 30 * 24 * 60
 CALENDAR_WINDOWS = 32
 
