@@ -89,8 +89,14 @@ class SessionPrincipalAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None:
             return None
-        chosen = request._request.session.get(SESSION_ORGANIZATION)
-        return user_principal(found[0], request.headers.get("X-Organization") or chosen), None
+        asked = request.headers.get("X-Organization")
+        if asked:
+            return user_principal(found[0], asked), None
+        # The middleware has looked for them already.
+        known: Principal | None = getattr(request._request, "principal", None)
+        if known is not None and known.id == found[0].pk:
+            return known, None
+        return user_principal(found[0], request._request.session.get(SESSION_ORGANIZATION)), None
 
 
 class JWTScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

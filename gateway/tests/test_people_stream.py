@@ -349,6 +349,21 @@ def test_a_stream_ends_with_the_right_to_it(listen, organization, device, monkey
     assert stream.told("device_event") == []
 
 
+@pytest.mark.parametrize("by_key", [True, False])
+def test_a_stream_goes_on_while_the_right_to_it_does(
+    listen, organization, device, monkeypatch, by_key
+):
+    monkeypatch.setattr(watching, "RIGHTS_EVERY_S", 0.0)
+    stream = listen() if by_key else listen(signed_in(member(organization, Role.OPERATOR)))
+    stream.wait_for("hello")
+
+    for times in (1, 2, 3):
+        told_of(device)
+        stream.wait_for("device_event", times=times)
+
+    assert stream.told("bye") == []
+
+
 def test_a_caller_has_only_so_many_streams(listen, door, organization, monkeypatch):
     monkeypatch.setattr(limits, "STREAMS_PER_CALLER", 2)
     opened = [listen() for _ in range(2)]
