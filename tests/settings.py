@@ -31,3 +31,6 @@ PASSWORD_HASHERS = ["tests.hashers.QuickHasher"]
 # Every test client makes the middleware anew; reading all static files each time took a tenth of
 # the run. Looked for when asked for, they are served as before.
 WHITENOISE_AUTOREFRESH = True
+
+# A world's transaction stays open for a whole module, however slow the machine is.
+DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=0"  # noqa: F405
