@@ -33,4 +33,4 @@ PASSWORD_HASHERS = ["tests.hashers.QuickHasher"]
 WHITENOISE_AUTOREFRESH = True
 
 # A world's transaction stays open for a whole module, however slow the machine is.
-DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=0"  # noqa: F405
+DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=0"  # noqa: F405 - as above

@@ -116,7 +116,9 @@ class _Reader:
         """Read what comes, for so long at the most."""
         self._close_write_end()
         if self._is_over:
-            time.sleep(seconds)
+            time.sleep(
+                seconds
+            )  # Nothing more comes, and the program has not ended: as select waits.
         elif select.select([self._read_end], [], [], seconds)[0]:
             data = os.read(self._read_end, READ_BYTES)
             self._is_over = not data

@@ -624,7 +624,7 @@ class PortalHandler(BaseHTTPRequestHandler):
         """Send byte after byte until the other side has enough of it."""
         for offset in range(len(data)):
             self.wfile.write(data[offset : offset + 1])
-            time.sleep(DRIP_S)
+            time.sleep(DRIP_S)  # The slowness is what is tested.
 
     def _rotate(self, query: Any, body: Any, device_id: str) -> Answer:
         self._device(device_id)

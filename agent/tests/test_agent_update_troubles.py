@@ -118,7 +118,7 @@ def test_what_a_hook_leaves_running_may_print_for_ever(tmp_path):
         assert "memfd" not in os.readlink(f"/proc/{pid}/fd/1")
         deadline = time.monotonic() + 10
         while len((tmp_path / "rounds").read_text()) < 10 and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.02)  # A look at another process, until it has written.
         assert len((tmp_path / "rounds").read_text()) >= 10
         assert is_running(pid)
     finally:

@@ -64,6 +64,7 @@ def write_events(amount: int, seconds: float) -> None:
             kind="offline",
             message="It went offline.",
         )
+        # The rate is what is asked for.
         time.sleep(max(0.0, begun + (number + 1) * seconds / amount - time.monotonic()))
 
 

@@ -14,8 +14,9 @@ def recovery_of(device: Device) -> DeviceRecovery:
     row = DeviceRecovery.objects.filter(device=device).select_related("device").first()
     row = row or DeviceRecovery(device=device, organization_id=device.organization_id)
     updates = DeviceUpdate.objects.filter(device=device).order_by("-pk")
+    # What is told beside the row; its table has no such columns.
     row.last_updates = list(updates[: limits.RECOVERY_UPDATES])  # type: ignore[attr-defined]
-    row.leaving = leaving_by(device)  # type: ignore[attr-defined]
+    row.leaving = leaving_by(device)  # type: ignore[attr-defined]  # as above
     return row
 
 

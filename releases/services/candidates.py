@@ -86,6 +86,7 @@ def candidates(*, rollout: Rollout, now: datetime) -> Candidates | None:
     for at, stage in enumerate(stages):
         parameters |= {f"segment_{at}": stage.segment, f"below_{at}": 100 * stage.percentage}
     there, away = (_arms(away, len(stages)) for away in ("false", "true"))
+    # Of constants and counted stages; every value is a parameter.
     statement = f"{there} UNION ALL (SELECT * FROM ({away}) away LIMIT %(limit_away)s)"  # noqa: S608
     return Candidates(f"{statement} LIMIT %(limit)s", parameters)
 

@@ -92,7 +92,7 @@ _SPARE = f"""
        AND NOT EXISTS (SELECT FROM releases_deviceupdate o
                         WHERE o.device_id = d.id
                           AND o.status IN ('scheduled', 'offered', 'downloading', 'installing',
-                                           'awaiting_confirmation', 'claimed'))"""  # noqa: S608
+                                           'awaiting_confirmation', 'claimed'))"""  # noqa: S608 - of constants
 
 # Within a group of devices that are alike the n-th update gets the n-th spare device:
 # deterministic, and no device twice.
@@ -120,7 +120,7 @@ far AS ({
     )
 })
 SELECT * FROM near UNION ALL SELECT * FROM far
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 # A device began anew as often as its boot id changed. `of` is whose, `began` when the time of
 # comparison began, `before` when the same time before it ended.
@@ -164,7 +164,7 @@ UPDATE releases_healthpair p
        control_is_bad = CASE WHEN NOT due.void THEN due.control_is_bad END
   FROM due WHERE p.id = due.id
 RETURNING p.rollout_id
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 
 @transaction.atomic

@@ -43,7 +43,7 @@ UPDATE releases_deviceupdate u SET keeps_place = false
 _OTHERS = f"""
 SELECT count(*) FROM releases_deviceupdate
  WHERE {_OF_ROLLOUT} AND {_IN_FLIGHT}
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 
 @dataclass(frozen=True)

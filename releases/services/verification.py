@@ -63,7 +63,7 @@ UPDATE releases_deviceupdate u
   FROM proved p WHERE u.id = p.id
 RETURNING u.id, u.organization_id, u.device_id, u.rollout_id, u.to_version, u.status,
           u.failure_class, u.error, false
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 # The heartbeat itself is looked up: the state keeps a version that later ones do not name.
 _OTHER_VERSION = f"""
@@ -71,7 +71,7 @@ _OTHER_VERSION = f"""
       WHERE h.device_id = u.device_id AND h.at > u.claimed_at + {_GRACE}
         AND h.received_at > u.claimed_at + {_GRACE}
         AND h.version NOT IN ('', u.to_version)
-      ORDER BY h.at DESC LIMIT 1)"""  # noqa: S608
+      ORDER BY h.at DESC LIMIT 1)"""  # noqa: S608 - of constants
 
 _LIES = f"""
 WITH late AS (
@@ -87,7 +87,7 @@ UPDATE releases_deviceupdate u
   FROM late l WHERE u.id = l.id AND l.shown IS NOT NULL
 RETURNING u.id, u.organization_id, u.device_id, u.rollout_id, u.to_version, u.status,
           u.failure_class, u.error, true
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 _WHEN = "coalesce(to_char(s.last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC', 'never')"
 # Nothing came in time. Which end that is, and in which words.
@@ -116,7 +116,7 @@ UPDATE releases_deviceupdate u
   FROM due WHERE u.id = due.id
 RETURNING u.id, u.organization_id, u.device_id, u.rollout_id, u.to_version, u.status,
           u.failure_class, u.error, NOT due.away
-"""  # noqa: S608
+"""  # noqa: S608 - of constants
 
 # For a device that waits because its rollout is paused the time stands still: before it fetches
 # the bundle, and before it stops what runs (`holding` is the agent's word for that).
