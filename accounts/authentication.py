@@ -10,8 +10,8 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from accounts.models import ApiKey, User
-from accounts.principals import Principal, api_key_principal, user_principal
+from accounts.models import ApiKey
+from accounts.principals import Principal, api_key_principal, principal_of_user, user_principal
 from accounts.services.sign_in import access_token_claims
 from common import clock
 from common.ids import secret_digest
@@ -28,26 +28,28 @@ class JWTAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer":
             return None
         claims = access_token_claims(token.strip())
-        user = _user_of(claims) if claims else None
-        if user is None:
+        asked = request.headers.get("X-Organization")
+        principal = _principal_of(claims, asked) if claims else None
+        if principal is None:
             raise AuthenticationFailed(
                 "The access token is not valid. Refresh it or sign in again."
             )
-        return user_principal(user, request.headers.get("X-Organization")), "jwt"
+        return principal, "jwt"
 
     def authenticate_header(self, request: Request) -> str:
         """Make an unknown caller's answer 401."""
         return "Bearer"
 
 
-def _user_of(claims: dict[str, Any]) -> User | None:
+def _principal_of(claims: dict[str, Any], slug: str | None) -> Principal | None:
     try:
-        user = User.objects.filter(pk=UUID(claims["sub"]), is_active=True).first()
+        principal = principal_of_user(UUID(claims["sub"]), slug)
     except ValueError:
         return None
+    user = principal.user if principal else None
     if user is None or user.get_session_auth_hash()[:16] != claims.get("stamp"):
         return None
-    return user
+    return principal
 
 
 class ApiKeyAuthentication(BaseAuthentication):

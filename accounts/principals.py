@@ -75,22 +75,47 @@ def user_principal(user: User, slug: str | None = None) -> Principal:
     A slug the person may not act in gives a principal without organisation and role: it sees
     nothing, exactly as if the organisation did not exist.
     """
-    base = Principal(
-        kind="user", id=user.pk, label=user.email, organization=None, role=None, user=user
-    )
-    if slug and not slug.isprintable():
-        # No organisation is called so, and the database could not be asked for one.
-        return base
+    if not _can_be_asked(slug):
+        return _nowhere(user)
     if user.is_superuser:
-        return _superuser_principal(base, slug)
-    memberships = Membership.objects.filter(user=user, organization__is_active=True)
+        return _superuser_principal(_nowhere(user), slug)
+    membership = _membership(user.pk, slug)
+    return _member_principal(user, membership) if membership else _nowhere(user)
+
+
+def principal_of_user(user_id: UUID, slug: str | None) -> Principal | None:
+    """Return the same for the active person with this id, None when there is none.
+
+    A member is found in one question to the database, person and place together.
+    """
+    membership = _membership(user_id, slug, "user") if _can_be_asked(slug) else None
+    if membership and membership.user.is_active and not membership.user.is_superuser:
+        return _member_principal(membership.user, membership)
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    return user_principal(user, slug) if user else None
+
+
+def _can_be_asked(slug: str | None) -> bool:
+    """Say whether an organisation may be called so: the database refuses some characters."""
+    return not slug or slug.isprintable()
+
+
+def _membership(user_id: UUID, slug: str | None, *beside: str) -> Membership | None:
+    memberships = Membership.objects.filter(user=user_id, organization__is_active=True)
     if slug:
         memberships = memberships.filter(organization__slug=slug)
-    membership = memberships.select_related("organization").order_by("created_at", "pk").first()
-    if membership is None:
-        return base
+    return memberships.select_related("organization", *beside).order_by("created_at", "pk").first()
+
+
+def _nowhere(user: User) -> Principal:
+    return Principal(
+        kind="user", id=user.pk, label=user.email, organization=None, role=None, user=user
+    )
+
+
+def _member_principal(user: User, membership: Membership) -> Principal:
     return replace(
-        base,
+        _nowhere(user),
         organization=membership.organization,
         role=membership.role,
         limited=membership.limited_to_groups,

@@ -6,18 +6,19 @@ everything works too, only heartbeats cost more.
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetsite.settings")
 # Behind ASGI every request has a thread of its own: connections kept per thread would pile up
 # until PostgreSQL has none left.
 os.environ.setdefault("DATABASE_POOL", "1")
-django = get_asgi_application()
+django.setup(set_prefix=False)
 
 # The rooms can be imported from here on.
 from gateway.application import Gateway  # noqa: E402
+from gateway.handler import OneThreadHandler  # noqa: E402
 from gateway.protocol import GatewayProtocol  # noqa: E402
 
 __all__ = ["GatewayProtocol", "application"]
 
-application = Gateway(django)
+application = Gateway(OneThreadHandler())

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.core.asgi import get_asgi_application
 from django.db import connection, connections
 from django.test import Client
 from guardian.shortcuts import assign_perm
@@ -19,6 +18,7 @@ from common.ids import uuid7
 from devices.models import GRANT, Device, DeviceEvent
 from devices.tests.factories import DeviceFactory, group_of
 from gateway.application import Gateway
+from gateway.handler import OneThreadHandler
 from gateway.people import trails, watcher, watching
 from gateway.tests.door import Door
 from gateway.tests.listening import Listening
@@ -37,7 +37,7 @@ def door(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Do
     monkeypatch.setattr(watching, "LOOK_EVERY_S", 0.05)
     # Threads of requests come and go, as with the pool that is used behind ASGI.
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
-    opened = Door(Gateway(get_asgi_application()))
+    opened = Door(Gateway(OneThreadHandler()))
     yield opened
     opened.close()
 
