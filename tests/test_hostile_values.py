@@ -28,6 +28,9 @@ pytestmark = pytest.mark.django_db
 ROUTES = api_routes()
 BODIES = [one for one in OPERATIONS if one.method != "GET"]
 READS = [one for one in OPERATIONS if one.method == "GET"]
+# Parameters the same code reads for every list: each list tries a third of the values in turn.
+EVERYWHERE = {"page", "page_size", "cursor", "search", "ordering", "format", "a\x00b"}
+SHARE = 3
 
 
 def caller_of(operation: Operation, world: World) -> Identity:
@@ -127,9 +130,11 @@ def test_no_query_breaks_an_endpoint(world: World, operation: Operation):
     url = operation.url(ROUTES[operation.route], world.acme.names)
     cursors = [b64encode(one.encode()).decode() for one in CURSORS]
 
+    turn = READS.index(operation)
     wrong = []
     for name in [*query_names(operation), "format", "a\x00b"]:
-        for value in [*QUERIES, *(cursors if name == "cursor" else [])]:
+        values = [*QUERIES, *(cursors if name == "cursor" else [])]
+        for value in values[turn % SHARE :: SHARE] if name in EVERYWHERE else values:
             query = urlencode({name: value}, errors="surrogateescape")
             found = sent(client, "GET", f"{url}?{query}", b"", "application/json")
             wrong += [f"{query[:100]}: {fault}" for fault in found]
