@@ -11,8 +11,8 @@ PY := $(BIN)/python
 # Compiled files are kept, whatever the environment says: every worker and every process that a test
 # starts would compile all sources anew.
 TESTING := PYTHONDONTWRITEBYTECODE= DJANGO_SETTINGS_MODULE=tests.settings
-# Two more than there are cores: many tests wait for a process.
-JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 2)
+# One more than there are cores: some tests wait for a process.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 ARGS ?=
 SUITE ?=
 

@@ -1,7 +1,10 @@
 """The console's routes: what stands for each parameter of a path, and what forms may be sent."""
 
+from typing import Any
+
 from django.contrib import admin
 
+from console.views import device_verbs
 from tests.routes import Found, found_routes
 from tests.world import Names
 
@@ -104,16 +107,6 @@ TENANTLESS = {
     "account_reauthenticate": "a person's own sign-in",
 }
 TENANTLESS_PREFIX = "mfa_"
-VERBS = [
-    *("accept", "reject", "retire", "maintenance", "status", "nothing"),
-    # Of batches.
-    *("start", "approve", "pause", "resume", "cancel", "retry"),
-    # Of releases and rollouts.
-    *("validate", "publish", "delete", "withdraw", "promote", "raise", "holdback", "drill"),
-    *("halt", "rollback"),
-    # Of devices that went wrong.
-    *("safe-mode", "leave-safe-mode", "redeploy", "end-quarantine", "repair-drift"),
-]
 
 
 def console_routes() -> list[Found]:
@@ -198,18 +191,30 @@ def forms_of(route: Found, names: Names) -> list[dict[str, str]]:
     return [form]
 
 
+def verbs_of(route: Found) -> list[str]:
+    """Return the buttons whose addresses end in their name, and one nobody has."""
+    if "verb" not in route.path:
+        return [""]
+    known = [*device_verbs.VERBS]
+    if route.name.startswith("admin:"):
+        known = [one.name for one in _admin_of(route.name.split("_")[1]).verbs]
+    return [*known, "nothing"]
+
+
 def actions_of(route: Found, names: Names) -> list[dict[str, str]]:
     """Return the form of each action of a list, with one row selected."""
-    model_name = model_of(route.name)
-    for model, model_admin in admin.site._registry.items():
-        if model._meta.model_name == model_name:
-            actions = [getattr(one, "__name__", one) for one in model_admin.actions or []]
-            row = names[ROW_OF[str(model_name)]]
-            return [
-                {"action": str(one), "_selected_action": row, "index": "0", "confirmed": "1"}
-                for one in actions
-            ]
-    return []
+    model_name = str(model_of(route.name))
+    actions = [getattr(one, "__name__", one) for one in _admin_of(model_name).actions or []]
+    row = names[ROW_OF[model_name]]
+    return [
+        {"action": str(one), "_selected_action": row, "index": "0", "confirmed": "1"}
+        for one in actions
+    ]
+
+
+def _admin_of(model_name: str) -> Any:
+    sites = admin.site._registry.items()
+    return next(one for model, one in sites if model._meta.model_name == model_name)
 
 
 def queries_of(route: Found, names: Names) -> list[dict[str, str]]:

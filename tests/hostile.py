@@ -9,13 +9,6 @@ INSIDE = ["Traceback", "psycopg", "SELECT ", "INSERT ", "site-packages", "DETAIL
 
 # JSON texts to put where a value belongs.
 VALUES = {
-    "beyond 64 bits": b"9223372036854775808",
-    "negative": b"-9223372036854775809",
-    "nul": b'"a\\u0000b"',
-    "half a surrogate": b'"\\ud800"',
-    "not a number": b"NaN",
-    "infinity": b"-Infinity",
-    "too large a float": b"1e999",
     "null": b"null",
     "empty": b'""',
     "list": b"[]",
@@ -25,16 +18,35 @@ VALUES = {
     "first day": b'"0001-01-01T00:00:00+14:00"',
     "last day": b'"9999-12-31T23:59:59-14:00"',
     "control characters": b'"\\u0001\\u001f\\u007f\\u200f\\ufeff"',
-    "not utf-8": b'"\xff\xfe"',
     "formula": b"\"=cmd|'/c calc'!A1\"",
 }
+# Those no endpoint sees: what reads the body refuses them wherever they stand.
+UNSTORABLE = {
+    "beyond 64 bits": b"9223372036854775808",
+    "negative": b"-9223372036854775809",
+    "nul": b'"a\\u0000b"',
+    "half a surrogate": b'"\\ud800"',
+    "not a number": b"NaN",
+    "infinity": b"-Infinity",
+    "too large a float": b"1e999",
+    "not utf-8": b'"\xff\xfe"',
+}
 
+# Bodies an endpoint sees.
 WHOLE = {
     "nothing": b"",
     "null": b"null",
     "list": b"[]",
     "text": b'"text"',
     "number": b"1",
+    "many small keys": b"{" + b",".join(b'"k%d":1' % n for n in range(5_000)) + b"}",
+    "repeated keys": b'{"name": "a", "name": "b", "device_id": "x", "device_id": "y"}',
+    "own prototype": b'{"__proto__": {"a": 1}, "constructor": 1, "__class__": 1}',
+}
+# Those it does not.
+UNREAD = {
+    "nul in a key": b'{"a\\u0000b": 1}',
+    "half a surrogate in a key": b'{"\\udfff": 1}',
     "half": b'{"a": ',
     "two": b"{}{}",
     "byte order mark": b"\xef\xbb\xbf{}",
@@ -46,11 +58,6 @@ WHOLE = {
     "deep member": b'{"metadata":' + b"[" * 1_000 + b"]" * 1_000 + b"}",
     "ten megabytes": b'{"name": "' + b"x" * 10_000_000 + b'"}',
     "many keys": b"{" + b",".join(b'"k%d":1' % n for n in range(100_000)) + b"}",
-    "many small keys": b"{" + b",".join(b'"k%d":1' % n for n in range(5_000)) + b"}",
-    "repeated keys": b'{"name": "a", "name": "b", "device_id": "x", "device_id": "y"}',
-    "nul in a key": b'{"a\\u0000b": 1}',
-    "half a surrogate in a key": b'{"\\udfff": 1}',
-    "own prototype": b'{"__proto__": {"a": 1}, "constructor": 1, "__class__": 1}',
 }
 CONTENT_TYPES = [
     "text/plain",

@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.console_routes import (
-    VERBS,
     console_routes,
     forms_of,
     queries_of,
     row_name,
     unlisted,
+    verbs_of,
 )
 from tests.identities import Identity, World
 from tests.probes import Probe, probed
@@ -74,7 +74,7 @@ class Pages:
             return
         if self.caller.name in ASKING:
             yield from self._queries()
-        for verb in VERBS if "verb" in self.route.path else [""]:
+        for verb in verbs_of(self.route):
             yield from self._forms(named=named, verb=verb)
         if self.caller.name == "admin":
             for method in OTHER_METHODS:

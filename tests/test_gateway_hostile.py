@@ -7,7 +7,16 @@ import pytest
 
 from tests.gateway_client import GatewayClient
 from tests.gateway_routes import GATEWAY, GatewayOperation
-from tests.hostile import CONTENT_TYPES, QUERIES, VALUES, WHOLE, faults, with_value
+from tests.hostile import (
+    CONTENT_TYPES,
+    QUERIES,
+    UNREAD,
+    UNSTORABLE,
+    VALUES,
+    WHOLE,
+    faults,
+    with_value,
+)
 from tests.identities import World
 
 pytestmark = pytest.mark.xdist_group("gateway")
@@ -19,7 +28,7 @@ def test_no_body_breaks_the_gateway(
 ):
     names = kept_world.acme.names
     headers = kept_world.identities["device"].headers
-    bodies = {**WHOLE, **_gateway_members(operation, names)}
+    bodies = {**WHOLE, **UNREAD, **_gateway_members(operation, names)}
 
     wrong = []
     for label, body in bodies.items():
@@ -54,13 +63,13 @@ def _gateway_members(operation: GatewayOperation, names: dict[str, str]) -> dict
     found = {}
     inner = body["heartbeats"][0] if "heartbeats" in body else body
     for name in MEMBERS:
-        for label, text in VALUES.items():
+        for label, text in {**VALUES, **UNSTORABLE}.items():
             made = with_value(inner, name, text)
             found[f"{name} = {label}"] = (
                 b'{"heartbeats": [' + made + b"]}" if "heartbeats" in body else made
             )
     for name in ("cpu_percent", "load_1m"):
-        for label, text in VALUES.items():
+        for label, text in {**VALUES, **UNSTORABLE}.items():
             metrics = b'{"metrics": {"' + name.encode() + b'": ' + text + b"}}"
             if "heartbeats" not in body:
                 found[f"metrics.{name} = {label}"] = metrics

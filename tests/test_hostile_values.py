@@ -3,6 +3,9 @@
 import json
 import time
 from base64 import b64encode
+from collections.abc import Iterable
+from itertools import product
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import pytest
@@ -13,6 +16,8 @@ from tests.hostile import (
     CURSORS,
     PATHS,
     QUERIES,
+    UNREAD,
+    UNSTORABLE,
     VALUES,
     WHOLE,
     faults,
@@ -25,12 +30,19 @@ from tests.world import rolled_back
 
 pytestmark = pytest.mark.django_db
 
+T = TypeVar("T")
+
 ROUTES = api_routes()
 BODIES = [one for one in OPERATIONS if one.method != "GET"]
 READS = [one for one in OPERATIONS if one.method == "GET"]
-# Parameters the same code reads for every list: each list tries a third of the values in turn.
+# Parameters the same code reads for every list.
 EVERYWHERE = {"page", "page_size", "cursor", "search", "ordering", "format", "a\x00b"}
 SHARE = 3
+
+
+def in_turn(values: Iterable[T], turn: int) -> list[T]:
+    """Return a third of the values: what the same code reads for all is shared among them."""
+    return list(values)[turn % SHARE :: SHARE]
 
 
 def caller_of(operation: Operation, world: World) -> Identity:
@@ -71,10 +83,12 @@ def test_no_value_of_any_member_breaks_an_endpoint(world: World, operation: Oper
     body = operation.body(names) if operation.body else {}
     url = operation.url(ROUTES[operation.route], names)
 
+    members = body_fields(operation)
+    tried = [*product(members, VALUES.items()), *product(members[:1], UNSTORABLE.items())]
+
     wrong = [
         f"{name} = {label}: {fault}"
-        for name in body_fields(operation)
-        for label, text in VALUES.items()
+        for name, (label, text) in tried
         for fault in sent(
             client, operation.method, url, with_value(body, name, text), "application/json"
         )
@@ -88,14 +102,18 @@ def test_no_body_breaks_an_endpoint(world: World, operation: Operation):
     client = caller_of(operation, world).client()
     url = operation.url(ROUTES[operation.route], world.acme.names)
 
+    turn = BODIES.index(operation)
+    is_json = operation.content_type == "application/json"
+    unread = in_turn(UNREAD.items(), turn) if is_json else UNREAD.items()
+
     wrong = [
         f"{label}: {fault}"
-        for label, body in WHOLE.items()
+        for label, body in [*WHOLE.items(), *unread]
         for fault in sent(client, operation.method, url, body, operation.content_type)
     ]
     wrong += [
         f"{content_type}: {fault}"
-        for content_type in CONTENT_TYPES
+        for content_type in in_turn(CONTENT_TYPES, turn)
         for fault in sent(client, operation.method, url, b'{"name": "a"}', content_type)
     ]
 
@@ -134,7 +152,7 @@ def test_no_query_breaks_an_endpoint(world: World, operation: Operation):
     wrong = []
     for name in [*query_names(operation), "format", "a\x00b"]:
         values = [*QUERIES, *(cursors if name == "cursor" else [])]
-        for value in values[turn % SHARE :: SHARE] if name in EVERYWHERE else values:
+        for value in in_turn(values, turn) if name in EVERYWHERE else values:
             query = urlencode({name: value}, errors="surrogateescape")
             found = sent(client, "GET", f"{url}?{query}", b"", "application/json")
             wrong += [f"{query[:100]}: {fault}" for fault in found]

@@ -129,7 +129,9 @@ class Matrix:
             if pairs and self._may_enter(operation):
                 for foreign, absent in pairs:
                     wrong += self._compare(foreign, absent)
-        if self.is_first and ("GET" in operations_of(self.route.name) or self.caller.name == "admin"):
+        if self.is_first and (
+            "GET" in operations_of(self.route.name) or self.caller.name == "admin"
+        ):
             operation = any_operation(self.route.name, "GET")
             wrong += self._compare(*self._twins(operation, header="X-Organization"))
         return wrong
