@@ -233,16 +233,6 @@ def test_a_killed_process_is_replaced(up, name):
     assert up.process.poll() is None
 
 
-def test_a_killed_agent_stays_away_long_enough_to_be_seen_offline(up):
-    os.kill(up.pid("agent"), signal.SIGKILL)
-
-    assert any(
-        line.strip() == "agent was ended by SIGKILL; it stays away for 300 s."
-        for line in up.process.stdout
-    )
-    assert up.stop() == 0
-
-
 def test_a_killed_worker_leaves_no_children_behind(up):
     pool = psutil.Process(up.pid("worker")).children(recursive=True)
     os.kill(up.pid("worker"), signal.SIGKILL)
@@ -343,6 +333,16 @@ def test_a_persons_changes_to_fleet_conf_survive_the_next_start(tmp_path):
         "DEVICE_TOKEN": "abc", "ALLOW_REBOOT": "true", "FLEET_URL": "http://two",
     }  # fmt: skip
     assert config.stat().st_mode & 0o077 == 0
+
+
+def test_a_killed_agent_stays_away_long_enough_to_be_seen_offline(up):
+    os.kill(up.pid("agent"), signal.SIGKILL)
+
+    assert any(
+        line.strip() == "agent was ended by SIGKILL; it stays away for 300 s."
+        for line in up.process.stdout
+    )
+    assert up.stop() == 0
 
 
 def test_a_stop_ends_everything_and_the_next_start_is_quick_and_shows_no_password(up):
