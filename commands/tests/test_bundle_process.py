@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +58,44 @@ def process(archive: bytes) -> tuple[dict[str, Any], bytes, int]:
         return (json.loads(done.stdout) if done.stdout else {}), kept.read(), used
 
 
-def bombs() -> dict[str, bytes]:
-    """Archives that would take gigabytes from whoever believes them."""
+def _said_size() -> bytes:
     head = tarfile.TarInfo("bomb")
     head.size = 10**11
+    return head.tobuf(tarfile.GNU_FORMAT) + b"x" * 4096
+
+
+def _zeros() -> bytes:
     packer = zlib.compressobj(9, wbits=31)
-    zeros = b"".join(packer.compress(b"\0" * 2**20) for _ in range(150)) + packer.flush()
+    return b"".join(packer.compress(b"\0" * 2**20) for _ in range(150)) + packer.flush()
+
+
+def _pax_header() -> bytes:
     pax = tarfile.TarInfo("pax")
     pax.type, pax.size = tarfile.XHDTYPE, 10**10
-    one_line = gzip.compress(b"".join([_head("line", 90_000_000), b"a" * 90_000_000]))
+    return pax.tobuf(tarfile.GNU_FORMAT) + b"x" * 4096
+
+
+def _one_line() -> bytes:
+    return gzip.compress(b"".join([_head("line", 90_000_000), b"a" * 90_000_000]))
+
+
+def _entries() -> bytes:
     directory = io.BytesIO()
     with zipfile.ZipFile(directory, "w") as archive:
         for number in range(30_000):
             archive.writestr(f"{number}", "")
-    return {
-        "a size of 100 GB": head.tobuf(tarfile.GNU_FORMAT) + b"x" * 4096,
-        "zeros": zeros,
-        "a pax header of 10 GB": pax.tobuf(tarfile.GNU_FORMAT) + b"x" * 4096,
-        "one line of 90 MB": one_line,
-        "30,000 entries": directory.getvalue(),
-        "zip of zeros": zipped({"z": b"\0" * 90_000_000}),
-    }
+    return directory.getvalue()
+
+
+# Archives that would take gigabytes from whoever believes them.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "a size of 100 GB": _said_size,
+    "zeros": _zeros,
+    "a pax header of 10 GB": _pax_header,
+    "one line of 90 MB": _one_line,
+    "30,000 entries": _entries,
+    "zip of zeros": lambda: zipped({"z": b"\0" * 90_000_000}),
+}
 
 
 def _head(name: str, size: int) -> bytes:
@@ -110,9 +128,9 @@ def test_a_refused_archive_is_told_with_its_reason():
     assert said == {"refused": "It is no archive. Send a tar.gz, a tar or a zip."}
 
 
-@pytest.mark.parametrize("bomb", bombs().values(), ids=bombs())
-def test_no_archive_takes_more_than_256_mb(bomb: bytes):
-    said, kept, used = process(bomb)
+@pytest.mark.parametrize("make", BOMBS.values(), ids=BOMBS)
+def test_no_archive_takes_more_than_256_mb(make: Callable[[], bytes]):
+    said, kept, used = process(make())
 
     assert used < 256 * 1024 * 1024
     assert "refused" in said or len(kept) < limits.BUNDLE_BYTES
