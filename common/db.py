@@ -37,6 +37,11 @@ def fetch_all(statement: str, parameters: Parameters = ()) -> list[tuple[Any, ..
         return list(cursor.fetchall())
 
 
+def statements_may_take(*, seconds: int) -> None:
+    """Let each statement of this transaction take longer than a request's usually may."""
+    execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+
+
 def is_undone() -> bool:
     """Say whether the transaction will be rolled back whatever happens."""
     return bool(connection.needs_rollback)

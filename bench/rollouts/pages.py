@@ -26,7 +26,7 @@ def measure(ours: Portal, rollout: Any) -> bool:
         "the list of devices": (reverse("admin:devices_device_changelist"), MOST_PAGE_S),
         "versions against segments": (reverse("console:versions"), MOST_PAGE_S),
         "the rollout while it runs": (reverse(change, args=[rollout.pk]), MOST_PAGE_S),
-        "the draft with its simulation": (reverse(change, args=[draft.pk]), MOST_PLAN_S),
+        "the page of a draft": (reverse(change, args=[draft.pk]), MOST_PLAN_S),
         "the simulation, as an answer": (f"/api/v1/rollouts/{draft.pk}/simulation", MOST_PLAN_S),
         f"which bundles go, of {RELEASES} releases": ("/api/v1/artifacts/retention", MOST_HALT_S),
     }

@@ -188,17 +188,33 @@ class RolloutTarget(models.Model):
     stage of P percent when its bucket is below 100 x P. Raising P never drops one.
     """
 
+    # There are as many as devices. The keys of releases.0002_guards hold each to its rollout, its
+    # device and its update in one organisation; a second key for each would be looked up for
+    # nothing, and so would indexes that `rollout_target_once` begins with.
     id = models.BigAutoField(primary_key=True)
-    organization = models.ForeignKey("accounts.Organization", models.PROTECT, related_name="+")
-    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="targets")
-    device = models.ForeignKey(Device, models.CASCADE, related_name="+")
+    organization = models.ForeignKey(
+        "accounts.Organization",
+        models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    rollout = models.ForeignKey(
+        Rollout, models.CASCADE, related_name="targets", db_constraint=False, db_index=False
+    )
+    device = models.ForeignKey(Device, models.CASCADE, related_name="+", db_constraint=False)
     segment = models.CharField(max_length=16, choices=Device.Segment)
     bucket = models.PositiveSmallIntegerField()
     # Kept out until a person lets it in: the hold-back group, or a reason.
     left_out = models.CharField(max_length=limits.LINE_CHARS, blank=True)
     added_at = models.DateTimeField()
     update = models.OneToOneField(
-        "releases.DeviceUpdate", models.SET_NULL, null=True, blank=True, related_name="target"
+        "releases.DeviceUpdate",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="target",
+        db_constraint=False,
     )
 
     objects = OfDeviceQuerySet["RolloutTarget"].as_manager()

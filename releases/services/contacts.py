@@ -29,12 +29,14 @@ SELECT c.segment, c.site, s.health NOT IN ('offline', 'unknown'),
               WHERE EXISTS (SELECT FROM devices_heartbeat h WHERE h.device_id = c.id
                                AND h.at >= %(since)s::timestamptz + hour * interval '1 hour'
                                AND h.at < %(since)s::timestamptz + (hour + 1) * interval '1 hour'))
-  FROM (SELECT c.*, row_number() OVER (PARTITION BY c.segment ORDER BY c.bucket) AS place
-          FROM ({chosen}) c WHERE c.bucket < %(held_from)s) c
+  FROM unnest(%(segments)s::text[]) AS stage(segment)
+ CROSS JOIN LATERAL (SELECT c.* FROM ({chosen}) c
+                      WHERE c.segment = stage.segment AND c.bucket < %(held_from)s
+                      ORDER BY c.bucket LIMIT %(sample)s) c
   JOIN devices_device d ON d.id = c.id
   JOIN accounts_organization o ON o.id = d.organization_id
   JOIN devices_devicestate s ON s.device_id = c.id
- WHERE c.place <= %(sample)s AND d.lifecycle = 'active'
+ WHERE d.lifecycle = 'active'
 """
 
 
@@ -48,12 +50,15 @@ class Presence:
     hours: frozenset[int]
 
 
-def presences_of(*, chosen: Chosen, held_from: int, now: datetime) -> dict[str, list[Presence]]:
+def presences_of(
+    *, chosen: Chosen, segments: list[str], held_from: int, now: datetime
+) -> dict[str, list[Presence]]:
     """Return a sample of the devices of each segment."""
     rows = fetch_all(
         _SAMPLE.format(chosen=chosen.statement),
         {
             **chosen.parameters,
+            "segments": segments,
             "held_from": held_from,
             "hours": HOURS,
             "since": now - HOURS * HOUR,

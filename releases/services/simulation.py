@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.principals import Principal
+from common.db import statements_may_take
 from releases.models import Release, Rollout
 from releases.services.contacts import (
     HOUR,
@@ -74,6 +75,8 @@ def simulate(
 ) -> dict[str, Any]:
     """Return what the plan would do from now on; with `segment` also a page of its devices."""
     plan, chosen = simulated.plan, simulated.chosen
+    # A million devices take a few seconds to count.
+    statements_may_take(seconds=30)
     counts = counts_of(
         chosen=chosen,
         release=simulated.release,
@@ -82,7 +85,12 @@ def simulate(
         held_from=held_from(plan.holdback_percent),
         now=now,
     )
-    presences = presences_of(chosen=chosen, held_from=held_from(plan.holdback_percent), now=now)
+    presences = presences_of(
+        chosen=chosen,
+        segments=[one["segment"] for one in plan.stages],
+        held_from=held_from(plan.holdback_percent),
+        now=now,
+    )
     pace = _Pace.of(simulated, now)
     sites = _sites(counts)
     return {

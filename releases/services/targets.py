@@ -14,7 +14,7 @@ from accounts.principals import Principal
 from commands.errors import SelectionRefused
 from commands.services.batch_targets import filtered, of_group
 from common import limits
-from common.db import execute
+from common.db import execute, statements_may_take
 from common.ids import NIL_UUID
 from devices.models import Device
 from releases.models import Release, Rollout, RolloutTarget
@@ -23,23 +23,26 @@ WAYS = ["all", "devices", "group", "tags", "filter"]
 # Of RolloutTarget.left_out: shows what is normal until a person lets it in.
 HOLDBACK = "hold-back group"
 BUCKETS = 10_000
+# Devices frozen at once after which the database has to know of them.
+MANY = 10_000
 # What a statement of Django's has for a value; a doubled sign is a sign.
 _PLACE = re.compile("%%|%s")
 
 # The same as bucket_of; %(salt)s is the rollout's, d the device.
 BUCKET_SQL = """
-(SELECT (get_byte(h, 0)::bigint * 16777216 + get_byte(h, 1) * 65536 + get_byte(h, 2) * 256
-         + get_byte(h, 3)) %% 10000
-   FROM sha256(convert_to(%(salt)s::text || ':' || d.device_id, 'UTF8')) h)
+(('x' || encode(substr(sha256(convert_to(%(salt)s::text || ':' || d.device_id, 'UTF8')), 1, 4),
+                'hex'))::bit(32)::bigint %% 10000)
 """
+# What a Chosen has of the device itself.
+_COLUMNS = ["id", "organization_id", "device_id", "segment", "role", "site"]
 
-_PATIENCE = "SET LOCAL statement_timeout = '60s'"
+# A bucket is computed once, not wherever it is named.
 _FREEZE = """
 INSERT INTO releases_rollouttarget
        (organization_id, rollout_id, device_id, segment, bucket, left_out, added_at)
 SELECT c.organization_id, %(rollout)s, c.id, c.segment, c.bucket,
        CASE WHEN c.bucket >= %(held_from)s THEN %(holdback)s ELSE '' END, %(now)s
-  FROM ({chosen}) c
+  FROM (SELECT * FROM ({chosen}) c OFFSET 0) c
  WHERE NOT EXISTS (SELECT FROM releases_rollouttarget t
                     WHERE t.rollout_id = %(rollout)s AND t.device_id = c.id)
  ORDER BY c.segment, c.bucket
@@ -121,14 +124,14 @@ def chosen_now(
     devices = selected(selection=selection, principal=principal)
     if release.roles:
         devices = devices.filter(role__in=release.roles)
+    # No way to choose finds a device twice: names of groups are unique.
     devices = devices.filter(segment__in=segments).order_by()
-    inner, given = devices.values("pk").query.sql_with_params()
+    inner, given = devices.values(*_COLUMNS).query.sql_with_params()
     names = [f"chosen_{number}" for number in range(len(given))]
     places = iter(names)
     inner = _PLACE.sub(lambda hit: f"%({next(places)})s" if hit[0] == "%s" else hit[0], inner)
     statement = f"""
-    SELECT d.id, d.organization_id, d.device_id, d.segment, d.role, d.site, {BUCKET_SQL} AS bucket
-      FROM devices_device d WHERE d.id IN ({inner})
+    SELECT d.*, {BUCKET_SQL} AS bucket FROM ({inner}) d
     """  # noqa: S608 - the inner statement is Django's, its values are parameters
     return Chosen(statement, {"salt": salt, **dict(zip(names, given, strict=True))})
 
@@ -151,7 +154,7 @@ def targets_add(*, rollout: Rollout, chosen: Chosen, now: datetime) -> int:
     """
     # A hundred thousand rows take longer than a request's statements may. Their keys are checked
     # here and not at the end, when others wait for the log.
-    execute(_PATIENCE)
+    statements_may_take(seconds=60)
     added = execute(
         _FREEZE.format(chosen=chosen.statement),
         {
@@ -164,6 +167,9 @@ def targets_add(*, rollout: Rollout, chosen: Chosen, now: datetime) -> int:
     )
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     execute("SET CONSTRAINTS ALL DEFERRED")
+    if added >= MANY:
+        # The first sweeps come before the database has looked by itself how many there are.
+        execute("ANALYZE releases_rollouttarget")
     if added or not rollout.total:
         rollout.total = RolloutTarget.objects.filter(rollout=rollout).count()
         rollout.save(update_fields=["total"])
