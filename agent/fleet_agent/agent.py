@@ -188,7 +188,7 @@ class Agent:
 
     def _troubles(self) -> list[str]:
         found = [self._queue.trouble, self._sequence.trouble, self._journal.trouble]
-        found.append(self._deployment.states.trouble)
+        found += [self._deployment.states.trouble, self._updates.watch.trouble]
         if self._store.trouble:
             found.append(f"fleet.conf cannot be used: {self._store.trouble}"[:500])
         if self._queue.dropped:

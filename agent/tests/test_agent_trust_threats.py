@@ -15,6 +15,7 @@ from tuf_repository import COMMIT, TufRepository, manifest, signer
 
 from fleet_agent.updates.manifest import Installed, Offered
 from fleet_agent.updates.trust_errors import TrustError
+from fleet_agent.updates.watch import TrustWatch
 
 Attack = Callable[[TufRepository, TrustDevice], None]
 PATH = "general/any/1.0.0/manifest.json"
@@ -174,6 +175,45 @@ def test_freeze_an_attacker_cannot_hold_back_the_snapshot(
         repository.timestamp.expires = repository.snapshot.expires + timedelta(days=1)
         repository.publish_timestamp()
         assert device.refused() == "freeze"
+
+
+def test_freeze_is_noticed_without_any_offer_until_it_is_over(
+    repository: TufRepository, device: TrustDevice
+) -> None:
+    device.ask()
+
+    with time_machine.travel(repository.timestamp.expires + timedelta(minutes=1)):
+        watch = TrustWatch(lambda: device.store, first_s=0, again_s=0)
+        watch.look()
+        assert watch.trouble.startswith("signed metadata is refused (freeze): ")
+
+        repository.timestamp.expires += timedelta(days=2)
+        repository.publish_timestamp()
+        watch.look()
+        assert not watch.trouble
+
+
+def test_a_new_root_is_followed_without_any_offer(
+    repository: TufRepository, device: TrustDevice
+) -> None:
+    device.ask()
+    repository.publish("root")
+
+    TrustWatch(lambda: device.store, first_s=0).look()
+
+    assert json.loads(device.cached("root"))["signed"]["version"] == repository.root.version
+
+
+def test_nothing_is_said_of_a_repository_that_cannot_be_reached(
+    repository: TufRepository, device: TrustDevice
+) -> None:
+    device.ask()
+    repository.stop()
+    watch = TrustWatch(lambda: device.store, first_s=0)
+
+    watch.look()
+
+    assert not watch.trouble
 
 
 def test_eavesdropping_gets_no_token_through_a_redirect(

@@ -12,6 +12,8 @@ import pytest
 from test_agent_updates import end_of, running
 
 from fleet_agent import processes
+from fleet_agent.updates import watch
+from fleet_agent.updates.trust_errors import TrustError
 
 
 @pytest.fixture
@@ -34,6 +36,30 @@ def test_a_device_that_has_lost_the_manifest_of_what_runs_is_brought_back_by_a_r
     assert end_of(portal, update_id)[0] == "claimed"
     assert device.deployment.running().version == "1.0.0"
     assert (device.releases / "current" / "app" / "version.txt").read_text() == "1.0.0"
+
+
+def test_a_device_that_is_offered_nothing_still_looks_at_what_is_signed(device, monkeypatch):
+    monkeypatch.setattr(watch, "FIRST_S", (0.0, 0.0))
+    device.trust.refusal = TrustError("timestamp.json has expired.", code="freeze")
+    device.restart()
+
+    device.turn()
+
+    assert device.loop.watch.trouble == (
+        "signed metadata is refused (freeze): timestamp.json has expired."
+    )
+
+
+def test_a_device_that_may_not_be_updated_does_not_look(device, monkeypatch):
+    monkeypatch.setattr(watch, "FIRST_S", (0.0, 0.0))
+    device.trust.refusal = TrustError("timestamp.json has expired.", code="freeze")
+    device.store.path.write_text(device.store.path.read_text() + "ALLOW_UPDATES=false\n")
+    device.store.refresh()
+    device.restart()
+
+    device.turn()
+
+    assert device.loop.watch.trouble == ""
 
 
 def test_a_release_that_only_docker_could_start_is_refused_where_there_is_none(

@@ -15,6 +15,7 @@ from fleet_agent.updates.manifest import (
     check_manifest,
     read_manifest,
 )
+from fleet_agent.updates.trust_errors import TrustError
 
 NOTHING = Installed()
 
@@ -24,6 +25,7 @@ class StandInTrust:
 
     def __init__(self, book: UpdateBook) -> None:
         self.book = book
+        self.refusal: Optional[TrustError] = None
 
     def manifest(
         self,
@@ -42,3 +44,7 @@ class StandInTrust:
             now=datetime.now(timezone.utc),
         )
         return manifest
+
+    def refresh(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal

@@ -50,6 +50,9 @@ class Believing:
         )
         return manifest
 
+    def refresh(self) -> None:
+        """Nothing is signed here."""
+
 
 if __name__ == "__main__":
     limits = Limits(health_s=1.0, health_pause_s=0.3)

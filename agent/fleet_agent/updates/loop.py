@@ -24,6 +24,7 @@ from fleet_agent.updates.state import PREPARING, UpdateState
 from fleet_agent.updates.trust_errors import MALFORMED
 from fleet_agent.updates.trust_port import Trust
 from fleet_agent.updates.updater import Updater
+from fleet_agent.updates.watch import TrustWatch
 
 # How often heartbeats may make it ask for one and the same version that it was not offered.
 SAME_TARGET_S = 300.0
@@ -66,6 +67,7 @@ class UpdateLoop(Loop):
         self._recent_log = recent_log
         # What runs is looked at after a start of the agent, and after what went wrong.
         self._is_settled = False
+        self.watch = TrustWatch(lambda: make_trust(portal))
         self.keeping = Keeping(
             deployment=deployment,
             boot_id=boot_id,
@@ -110,6 +112,8 @@ class UpdateLoop(Loop):
             return 0.0
         if not self._is_settled:
             return jittered(SETTLE_S)
+        if self._store.settings.allow_updates:
+            self.watch.look()
         return jittered(self._store.settings.update_interval)
 
     def _settle(self) -> None:

@@ -119,6 +119,15 @@ class TrustStore:
         ring.pin_organization(manifest.organization)
         return manifest
 
+    def refresh(self) -> None:
+        """Follow the organisation's metadata, where there is a root to start from.
+
+        Raises TrustError.
+        """
+        if self.is_pinned:
+            with self.opened():
+                pass
+
     @contextmanager
     def opened(self) -> Iterator[Repository]:
         """Give the repository as it is now, for one question. Raises TrustError."""

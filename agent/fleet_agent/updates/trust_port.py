@@ -14,3 +14,6 @@ class Trust(Protocol):
         self, target_path: str, *, offered: Optional[Offered] = ..., installed: Installed = ...
     ) -> Manifest:
         """Raises TrustError: nothing of the release may then be installed."""
+
+    def refresh(self) -> None:
+        """Learn what has been signed since. Raises TrustError for what is not believed."""
