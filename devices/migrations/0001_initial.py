@@ -522,6 +522,14 @@ class Migration(migrations.Migration):
             model_name="device",
             index=django.contrib.postgres.indexes.GinIndex(fields=["tags"], name="device_by_tag"),
         ),
+        migrations.AddIndex(
+            model_name="device",
+            index=models.Index(
+                condition=models.Q(("heartbeat_interval_s__isnull", False)),
+                fields=["organization", "heartbeat_interval_s"],
+                name="device_own_interval",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="device",
             constraint=models.UniqueConstraint(

@@ -22,16 +22,27 @@ PULSE_GAP = timedelta(seconds=30)
 
 PARTITIONS_AHEAD = 10
 
+# A fleet is gone through every few seconds: the shortest interval of its organisation leaves few
+# rows whose device has to be looked up. Nothing is ordered, that would cost another tenfold.
 _MARK_OFFLINE = """
 WITH listening AS (
     SELECT since FROM devices_servicepulse
      WHERE name = 'gateway' AND at > %(now)s - %(gap)s
+), shortest AS (
+    SELECT o.id, least(o.heartbeat_interval_s, min(d.heartbeat_interval_s)) * interval '1 second'
+                 AS every
+      FROM accounts_organization o
+      LEFT JOIN devices_device d
+             ON d.organization_id = o.id AND d.heartbeat_interval_s IS NOT NULL
+     GROUP BY o.id
 ), silent AS (
     SELECT s.device_id, s.last_seen
       FROM devices_devicestate s
+     CROSS JOIN listening
+      JOIN shortest ON shortest.id = s.organization_id
+       AND greatest(s.last_seen, listening.since) < %(now)s - shortest.every * %(patience)s
       JOIN devices_device d ON d.id = s.device_id
       JOIN accounts_organization o ON o.id = d.organization_id
-     CROSS JOIN listening
      WHERE s.health NOT IN ('offline', 'unknown')
        AND d.lifecycle IN ('active', 'quarantined')
        AND (d.status_override = '' OR d.status_override_until <= %(now)s)
@@ -39,7 +50,7 @@ WITH listening AS (
            + coalesce(d.heartbeat_interval_s, o.heartbeat_interval_s) * interval '1 second'
            * CASE WHEN s.flaps >= %(flaps)s AND s.flaps_since > %(now)s - %(window)s
                   THEN %(damped)s ELSE %(patience)s END < %(now)s
-     ORDER BY s.device_id LIMIT %(rows)s
+     LIMIT %(rows)s
        FOR UPDATE OF s SKIP LOCKED
 )
 UPDATE devices_devicestate s
@@ -62,6 +73,8 @@ def devices_mark_offline(*, now: datetime) -> int:
     portal nobody is blamed for it. One audit entry per organisation and sweep. Of very many that
     fall silent at once, the rest are marked by the next sweeps.
     """
+    # Where many devices have intervals of their own, a million are still looked up.
+    db.statements_may_take(seconds=30)
     rows = db.fetch_all(
         _MARK_OFFLINE,
         {

@@ -58,6 +58,20 @@ def test_silence_is_measured_in_the_devices_own_intervals(
     assert health(device) == expected
 
 
+def test_devices_with_other_intervals_are_judged_beside_each_other(
+    organization, other_organization, listening, now
+):
+    quick = heard(organization, 16 * SECOND, now, 10)
+    usual = heard(organization, 16 * SECOND, now)
+    slow = heard(organization, 200 * SECOND, now, 600)
+    elsewhere = heard(other_organization, 91 * SECOND, now)
+
+    upkeep.devices_mark_offline(now=now)
+
+    healths = [health(device) for device in (quick, usual, slow, elsewhere)]
+    assert healths == ["offline", "healthy", "healthy", "offline"]
+
+
 def test_going_offline_is_told_once(organization, listening, now):
     device = heard(organization, 300 * SECOND, now)
 
