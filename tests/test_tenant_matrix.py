@@ -242,17 +242,13 @@ def test_fill_puts_each_value_in_its_place():
     assert fill(path, {"pk": "1", "user_id": "2"}) == "groups/1/grants/2"
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
-def test_no_caller_reaches_across_organisations(world: World, route: Found, name: str):
-    caller = world.identities[name]
-    entered: dict[str, bool] = {}
-
-    found = [
-        finding
-        for foreign in caller.foreign
-        for finding in Matrix(route, caller, foreign, caller.foreign, entered).findings()
-    ]
+def test_no_caller_reaches_across_organisations(world: World, route: Found):
+    found = []
+    for caller in (world.identities[name] for name in NAMES):
+        entered: dict[str, bool] = {}
+        for foreign in caller.foreign:
+            found += Matrix(route, caller, foreign, caller.foreign, entered).findings()
 
     assert found == []
 
