@@ -18,6 +18,22 @@ from devices.models import Device
 from devices.tests.factories import DeviceFactory, token_of
 from tests import migrated
 
+# Of so few test processes one takes what waits for other processes, and the rest compute: three
+# that compute on two cores are slower than two.
+FEW_WORKERS = 3
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the agent's tests beside the others that mostly wait."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > FEW_WORKERS:
+        return
+    agent = config.rootpath / "agent"
+    for item in items:
+        if agent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("waits"))
+
 
 def pytest_collection_finish() -> None:
     """Leave all that was imported out of the garbage collections: it never becomes garbage.

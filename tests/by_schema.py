@@ -25,7 +25,7 @@ from tests.routes import OPERATIONS, api_routes
 from tests.schema import document, path_of
 from tests.world import Names
 
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "6"))
 IDENTITIES = ["key", "device", "anonymous"]
 BASE = "http://testserver"
 VERDICTS = [

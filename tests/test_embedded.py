@@ -19,7 +19,7 @@ from fleetsite.embedded import EmbeddedError, Servers, environment, start_for_te
 from fleetsite.embedded.account import Account, server_account
 from fleetsite.embedded.process import processes_in
 
-pytestmark = pytest.mark.xdist_group("embedded")
+pytestmark = pytest.mark.xdist_group("waits")
 
 PROJECT = Path(__file__).resolve().parents[1]
 

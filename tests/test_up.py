@@ -28,7 +28,7 @@ from fleetsite.supervisor.errors import UpError
 from fleetsite.supervisor.machine import change_config, read_config
 from fleetsite.supervisor.options import masked, options_from
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("waits")
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROCESSES = ["postgres", "valkey", "gateway", "worker", "bundle-worker", "beat", "agent"]
