@@ -2,7 +2,7 @@
 # line: `PORT=9000 make up` and `make up PORT=9000` are the same.
 .DEFAULT_GOAL := help
 .PHONY: help up test check checks clean venv venv-dev bench bench-heartbeat bench-claims bench-longpoll
-.PHONY: bench-redaction bench-rollouts bench-drills bench-first-download bench-streams chaos chaos-portal chaos-agent chaos-update
+.PHONY: bench-door bench-redaction bench-rollouts bench-drills bench-first-download bench-streams chaos chaos-portal chaos-agent chaos-update
 .PHONY: conformance
 
 BIN := .venv/bin
@@ -40,7 +40,7 @@ checks:
 	FLEET_URL=https://portal.example.org ALLOWED_HOSTS=portal.example.org \
 		$(PY) manage.py check --deploy --fail-level WARNING
 
-bench: bench-heartbeat bench-claims bench-longpoll bench-streams bench-redaction bench-rollouts bench-drills bench-first-download ## Run every measurement
+bench: bench-heartbeat bench-claims bench-longpoll bench-streams bench-door bench-redaction bench-rollouts bench-drills bench-first-download ## Run every measurement
 
 bench-heartbeat: venv ## Measure heartbeats per second beside its peers
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input -r requirements-bench.txt
@@ -54,6 +54,9 @@ bench-longpoll: venv ## Measure what 10,000 waiting devices cost one gateway (AR
 
 bench-streams: venv ## Measure what people's event streams cost one gateway, and how late they tell
 	@exec $(PY) -m bench.streams $(ARGS)
+
+bench-door: venv-dev ## Measure Django behind the gateway by the portal's handler and by its own, in turn
+	@exec $(PY) -m bench.door $(ARGS)
 
 bench-redaction: venv ## Measure how well and how fast secrets are taken out of bundles
 	@exec $(PY) -m bench.redaction

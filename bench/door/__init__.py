@@ -1,0 +1,1 @@
+"""What the way from the socket to a view costs."""
