@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class TrustWatch:
-    """Brings the metadata up to date now and then; `trouble` says what is refused since when."""
+    """Brings the metadata up to date now and then; `trouble` says what is refused."""
 
     def __init__(
         self,
