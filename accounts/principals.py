@@ -75,12 +75,8 @@ def user_principal(user: User, slug: str | None = None) -> Principal:
     A slug the person may not act in gives a principal without organisation and role: it sees
     nothing, exactly as if the organisation did not exist.
     """
-    if not _can_be_asked(slug):
-        return _nowhere(user)
-    if user.is_superuser:
-        return _superuser_principal(_nowhere(user), slug)
-    membership = _membership(user.pk, slug)
-    return _member_principal(user, membership) if membership else _nowhere(user)
+    membership = None if user.is_superuser else _membership(user.pk, slug)
+    return _acting(user, slug, membership)
 
 
 def principal_of_user(user_id: UUID, slug: str | None) -> Principal | None:
@@ -88,11 +84,9 @@ def principal_of_user(user_id: UUID, slug: str | None) -> Principal | None:
 
     A member is found in one question to the database, person and place together.
     """
-    membership = _membership(user_id, slug, "user") if _can_be_asked(slug) else None
-    if membership and membership.user.is_active and not membership.user.is_superuser:
-        return _member_principal(membership.user, membership)
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    return user_principal(user, slug) if user else None
+    membership = _membership(user_id, slug, "user")
+    user = membership.user if membership else User.objects.filter(pk=user_id).first()
+    return _acting(user, slug, membership) if user and user.is_active else None
 
 
 def _can_be_asked(slug: str | None) -> bool:
@@ -101,21 +95,24 @@ def _can_be_asked(slug: str | None) -> bool:
 
 
 def _membership(user_id: UUID, slug: str | None, *beside: str) -> Membership | None:
+    if not _can_be_asked(slug):
+        return None
     memberships = Membership.objects.filter(user=user_id, organization__is_active=True)
     if slug:
         memberships = memberships.filter(organization__slug=slug)
     return memberships.select_related("organization", *beside).order_by("created_at", "pk").first()
 
 
-def _nowhere(user: User) -> Principal:
-    return Principal(
+def _acting(user: User, slug: str | None, membership: Membership | None) -> Principal:
+    nowhere = Principal(
         kind="user", id=user.pk, label=user.email, organization=None, role=None, user=user
     )
-
-
-def _member_principal(user: User, membership: Membership) -> Principal:
+    if user.is_superuser:
+        return _superuser_principal(nowhere, slug) if _can_be_asked(slug) else nowhere
+    if membership is None:
+        return nowhere
     return replace(
-        _nowhere(user),
+        nowhere,
         organization=membership.organization,
         role=membership.role,
         limited=membership.limited_to_groups,

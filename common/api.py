@@ -1,5 +1,6 @@
 """What every endpoint shares: refusals as problem details (RFC 9457)."""
 
+import random
 from typing import Any
 
 import structlog
@@ -15,7 +16,15 @@ from common.errors import DomainError
 log = structlog.get_logger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
+OVERLOADED = (
+    "The portal cannot take this at the moment. Send it again after the time in Retry-After."
+)
 NOT_FOUND = "There is nothing here under that id. Check the id and the organisation you act in."
+
+
+def retry_after_s() -> int:
+    """Return when to come back after an overload: not all at once."""
+    return random.randint(1, 6)  # noqa: S311 - spreads load
 
 
 class ProblemRenderer(JSONRenderer):

@@ -15,9 +15,9 @@ os.environ.setdefault("DATABASE_POOL", "1")
 django.setup(set_prefix=False)
 
 # The rooms can be imported from here on.
-from gateway.application import Gateway  # noqa: E402 - as above
-from gateway.handler import OneThreadHandler  # noqa: E402 - as above
-from gateway.protocol import GatewayProtocol  # noqa: E402
+from gateway.application import Gateway  # noqa: E402 - after Django is set up
+from gateway.handler import OneThreadHandler  # noqa: E402 - after Django is set up
+from gateway.protocol import GatewayProtocol  # noqa: E402 - after Django is set up
 
 __all__ = ["GatewayProtocol", "application"]
 

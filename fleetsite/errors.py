@@ -4,13 +4,10 @@ import sys
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views import defaults
 
-from common.api import NOT_FOUND, PROBLEM_TYPE, problem
-
-# When whoever holds a lock, or loads the database, will most likely be done.
-RETRY_AFTER_S = 3
+from common.api import NOT_FOUND, OVERLOADED, PROBLEM_TYPE, problem, retry_after_s
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -44,15 +41,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _overloaded(request: HttpRequest) -> HttpResponse:
+    headers = {"Retry-After": str(retry_after_s())}
     if not _is_api(request):
-        page = render(request, "503.html", status=503)
-        page["Retry-After"] = str(RETRY_AFTER_S)
-        return page
-    body = problem(
-        status=503,
-        code="overloaded",
-        detail="The database had no time for this; nothing was changed. Send it again after the"
-        " time in Retry-After.",
-    )
-    headers = {"Retry-After": str(RETRY_AFTER_S)}
+        # Without what pages usually know: that would be asked of the database.
+        return HttpResponse(render_to_string("503.html"), status=503, headers=headers)
+    body = problem(status=503, code="overloaded", detail=OVERLOADED)
     return JsonResponse(body, status=503, content_type=PROBLEM_TYPE, headers=headers)

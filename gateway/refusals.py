@@ -1,9 +1,7 @@
 """The gateway's refusals: the same codes and sentences as Django's side of the portal."""
 
-import random
-
 from common import limits
-from common.api import NOT_FOUND
+from common.api import NOT_FOUND, OVERLOADED, retry_after_s
 from gateway.wire import Refusal
 
 _CHALLENGE = [(b"www-authenticate", b"DeviceToken")]
@@ -68,8 +66,8 @@ def overloaded() -> Refusal:
     return Refusal(
         503,
         "overloaded",
-        "The portal cannot take this at the moment. Send it again after the time in Retry-After.",
-        headers=[(b"retry-after", b"%d" % random.randint(1, 6))],  # noqa: S311 - spreads load
+        OVERLOADED,
+        headers=[(b"retry-after", b"%d" % retry_after_s())],
     )
 
 

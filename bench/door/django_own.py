@@ -8,6 +8,6 @@ os.environ.setdefault("DATABASE_POOL", "1")
 django = get_asgi_application()
 
 # The rooms can be imported from here on.
-from gateway.application import Gateway  # noqa: E402 - as above
+from gateway.application import Gateway  # noqa: E402 - after Django is set up
 
 application = Gateway(django)

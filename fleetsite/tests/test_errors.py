@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.models import Organization
@@ -69,3 +69,20 @@ def test_a_person_is_told_to_try_again(device: Device):
     assert "nothing was changed" in answer.content.decode()
     device.refresh_from_db()
     assert not device.maintenance_mode
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/devices"])
+def test_a_database_that_is_away_is_told_without_asking_it(device: Device, path: str):
+    client = Client(raise_request_exception=False)
+    admin = member(device.organization, Role.ADMIN).user
+    assert admin is not None
+    client.force_login(admin, "accounts.backends.PortalBackend")
+
+    def away(*_: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with connection.execute_wrapper(away):
+        answer = client.get(path)
+
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0

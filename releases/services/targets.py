@@ -169,7 +169,7 @@ def targets_add(*, rollout: Rollout, chosen: Chosen, now: datetime) -> int:
     execute("SET CONSTRAINTS ALL DEFERRED")
     if added >= MANY:
         # The first sweeps come before the database has looked by itself how many there are.
-        execute("ANALYZE releases_rollouttarget")
+        execute("ANALYZE (SKIP_LOCKED) releases_rollouttarget")
     if added or not rollout.total:
         rollout.total = RolloutTarget.objects.filter(rollout=rollout).count()
         rollout.save(update_fields=["total"])
