@@ -116,9 +116,8 @@ class _Reader:
         """Read what comes, for so long at the most."""
         self._close_write_end()
         if self._is_over:
-            time.sleep(
-                seconds
-            )  # Nothing more comes, and the program has not ended: as select waits.
+            # Nothing more comes, and the program has not ended.
+            time.sleep(seconds)  # As long as select would wait.
         elif select.select([self._read_end], [], [], seconds)[0]:
             data = os.read(self._read_end, READ_BYTES)
             self._is_over = not data
